@@ -16,6 +16,9 @@ from typing import Any, Self
 
 import pytest
 import trustme
+from pydantic import SecretStr
+
+from worker.mailgun.client import MailgunClient
 
 DRIP_SECONDS = 0.05
 NAMED = "mailgun.test"
@@ -76,6 +79,23 @@ def member_answer(address: str, **fields: Any) -> bytes:
     """Return Mailgun's answer about a member."""
     member = {"address": address, "name": "", "subscribed": True, "vars": {}, **fields}
     return answer(json.dumps({"member": member}).encode())
+
+
+def mailgun_at(
+    url: str,
+    *,
+    list_address: str = "news@mg.example.com",
+    connect: float = 10.0,
+    read: float = 10.0,
+) -> MailgunClient:
+    """Return the real client for a Mailgun at `url`; the time-outs are in seconds."""
+    return MailgunClient(
+        base_url=url,
+        key=SecretStr("key-5ecret"),
+        list_address=list_address,
+        connect_timeout=connect,
+        read_timeout=read,
+    )
 
 
 class RawMailgun:

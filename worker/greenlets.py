@@ -75,7 +75,7 @@ class Hub:
         self.loop.run_forever()
 
     def _switch_to(self, act: Callable[[], object]) -> None:
-        greenlet(partial(_run, act), self.root).switch()
+        greenlet(partial(_call_and_log, act), self.root).switch()
 
 
 _HUB = Hub("delivering")
@@ -112,7 +112,7 @@ def wait_to_write(sock: socket.socket, seconds: float | None) -> bool:
 
 
 def when_ready(sock: socket.socket, act: Callable[[], Answer], wait: Wait, ends: float) -> Answer:
-    """Return what `act` on a non-blocking socket returns, once the socket lets it.
+    """Return what `act` on the socket returns, once the socket lets it; it does not block then.
 
     What came in time counts, also if other greenlets let this one look only later. So `act` is
     called once more after the deadline.
@@ -126,6 +126,7 @@ def when_ready(sock: socket.socket, act: Callable[[], Answer], wait: Wait, ends:
     Raises:
         TimeoutError: The deadline has passed, and the socket is not ready.
     """
+    sock.settimeout(0)
     while True:
         waits = wait
         try:
@@ -139,6 +140,17 @@ def when_ready(sock: socket.socket, act: Callable[[], Answer], wait: Wait, ends:
         left = ends - time.monotonic()
         if left <= 0 or not waits(sock, left):
             raise TimeoutError("timed out")
+
+
+def send_all(sock: socket.socket, data: bytes, ends: float) -> None:
+    """Send all of `data`; the socket does not block then.
+
+    Raises:
+        TimeoutError: The deadline `ends`, by the monotonic clock, passed before.
+    """
+    left = memoryview(data)
+    while left:
+        left = left[when_ready(sock, partial(sock.send, left), wait_to_write, ends) :]
 
 
 def sleep(seconds: float) -> None:
@@ -282,7 +294,7 @@ def _poll(sock: socket.socket, events: int, seconds: float | None) -> bool:
     return bool(poll.poll(None if seconds is None else max(0.0, seconds) * 1000))
 
 
-def _run(act: Callable[[], object]) -> None:
+def _call_and_log(act: Callable[[], object]) -> None:
     try:
         act()
     except BaseException as error:  # noqa: BLE001  SystemExit, too, would end all deliveries

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
 
 from tests.proxies import TunnelProxy
 from tests.raw_mailguns import (
@@ -17,11 +16,11 @@ from tests.raw_mailguns import (
     answer,
     certified,
     dripping,
+    mailgun_at,
     resolve_named,
     said,
 )
 from tests.servers import free_port
-from worker.mailgun.client import MailgunClient
 from worker.mailgun.response import NoResponse, Response
 
 BEGUN = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"
@@ -47,13 +46,7 @@ def trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
 
 
 def ask(url: str, *, connect: float = 10, read: float = 10) -> Response | NoResponse:
-    return MailgunClient(
-        base_url=url,
-        key=SecretStr("key-5ecret"),
-        list_address="news@mg.example.com",
-        connect_timeout=connect,
-        read_timeout=read,
-    ).write({"address": "jane@example.com"})
+    return mailgun_at(url, connect=connect, read=read).write({"address": "jane@example.com"})
 
 
 def test_refused_connection_was_never_sent() -> None:

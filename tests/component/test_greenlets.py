@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.greenlets import in_greenlet, no_thread
 from tests.integrations import OwnIntegration
 from tests.servers import RedisServer, eventually
 from worker.greenlet_pool import Pool
@@ -35,12 +36,6 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
     with ExitStack() as closing:
         here, there = (closing.enter_context(each) for each in socket.socketpair())
         yield here, there
-
-
-def in_greenlet(act: Callable[[], Any]) -> Any:
-    """Return what `act` returns in a greenlet of its own, or raise what it raises."""
-    (found,) = Pool(1).map(lambda _: act(), [None])
-    return found
 
 
 @pytest.mark.parametrize("called", [in_greenlet, lambda act: act()], ids=["greenlet", "thread"])
@@ -209,16 +204,13 @@ def test_no_thread_left_is_an_error_and_nothing_is_called_later(
 ) -> None:
     called: list[int] = []
 
-    def refuse(*_: object) -> None:
-        raise RuntimeError("can't start new thread")
-
     def attempt() -> None:
         with pytest.raises(OSError, match="no thread left"):
             in_thread(lambda: called.append(1))
 
     in_greenlet(current_hub)  # the hub has its thread
     with monkeypatch.context() as patched:
-        patched.setattr(_thread, "start_new_thread", refuse)
+        patched.setattr(_thread, "start_new_thread", no_thread)
         in_greenlet(attempt)
     assert in_greenlet(lambda: in_thread(lambda: 5)) == 5
     assert called == []

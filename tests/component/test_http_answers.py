@@ -5,12 +5,13 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
+from tests import raw_mailguns
 from tests.raw_mailguns import (
     NAMED,
     RawMailgun,
@@ -25,7 +26,7 @@ from tests.raw_mailguns import (
     said,
 )
 from tests.servers import eventually
-from worker.mailgun.client import BODY_LIMIT, MailgunClient
+from worker.mailgun.client import BODY_LIMIT
 from worker.mailgun.connection import CHUNK
 from worker.mailgun.http_answer import HEAD_LIMIT, RAW_LIMIT
 from worker.mailgun.member import Member
@@ -40,14 +41,7 @@ CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 ZIPPED = HEAD + b"Content-Encoding: gzip\r\n\r\n"
 
 
-def mailgun_at(url: str, *, connect: float = 1.0, read: float = 0.3) -> MailgunClient:
-    return MailgunClient(
-        base_url=url,
-        key=SecretStr("key-5ecret"),
-        list_address="news@mg.example.com",
-        connect_timeout=connect,
-        read_timeout=read,
-    )
+mailgun_at = partial(raw_mailguns.mailgun_at, connect=1.0, read=0.3)
 
 
 def within_bounds(ask: Callable[[], Response | NoResponse]) -> Response | NoResponse:
@@ -60,7 +54,7 @@ def within_bounds(ask: Callable[[], Response | NoResponse]) -> Response | NoResp
     return found[0]
 
 
-def ask_once(saying: Saying, **times: float) -> tuple[Response | NoResponse, RawMailgun]:
+def ask_once(saying: Saying, **times: Any) -> tuple[Response | NoResponse, RawMailgun]:
     with RawMailgun(saying) as far:
         return within_bounds(mailgun_at(far.url, **times).read_list), far
 

@@ -2,18 +2,18 @@
 
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
+from tests import raw_mailguns
 from tests.proxies import TunnelProxy
 from tests.raw_mailguns import NAMED, RawMailgun, answer, certified, resolve_named, said
 from tests.servers import free_port
-from worker.greenlets import wait_to_write
+from worker import greenlets
 from worker.mailgun.client import MailgunClient
-from worker.mailgun.connection import BoundedConnection
 from worker.mailgun.response import NoResponse, Response
 
 LIST = "/v3/lists/news%2Beu@mg.example.com"
@@ -25,17 +25,8 @@ UNTRUSTED = NoResponse(
     "no secure connection: the certificate or the TLS handshake failed", asked=False
 )
 
+mailgun_at = partial(raw_mailguns.mailgun_at, list_address="news+eu@mg.example.com")
 Ask = Callable[[MailgunClient], Response | NoResponse]
-
-
-def mailgun_at(url: str) -> MailgunClient:
-    return MailgunClient(
-        base_url=url,
-        key=SecretStr("key-5ecret"),
-        list_address="news+eu@mg.example.com",
-        connect_timeout=10,
-        read_timeout=10,
-    )
 
 
 PARTS = (
@@ -114,14 +105,14 @@ def test_request_is_these_bytes(kind: str) -> None:
 
 def test_head_and_body_leave_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
     pieces: list[bytes] = []
-    within_step = BoundedConnection._within_step
+    when_ready = greenlets.when_ready
 
-    def recording(connection: BoundedConnection, act: Any, wait: Any) -> Any:
-        if wait is wait_to_write:
+    def recording(sock: Any, act: Any, wait: Any, ends: float) -> Any:
+        if wait is greenlets.wait_to_write:
             pieces.append(bytes(*act.args))
-        return within_step(connection, act, wait)
+        return when_ready(sock, act, wait, ends)
 
-    monkeypatch.setattr(BoundedConnection, "_within_step", recording)
+    monkeypatch.setattr(greenlets, "when_ready", recording)
     with RawMailgun(said(answer())) as far:
         assert mailgun_at(far.url).write({"address": "jane@example.com"}) == Response(200, b"{}")
     assert pieces == far.asked

@@ -9,19 +9,18 @@ from typing import Any
 
 import pytest
 import redis
-from pydantic import SecretStr
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from urllib3.util.ssltransport import SSLTransport
 
+from tests.greenlets import in_greenlet, no_thread
 from tests.proxies import TunnelProxy
-from tests.raw_mailguns import NAMED, RawMailgun, answer, certified, resolve_named, said
+from tests.raw_mailguns import NAMED, RawMailgun, answer, certified, mailgun_at, resolve_named, said
 from tests.relays import Relay
 from tests.servers import RedisServer, eventually
 from tests.tls import TlsRelay, certificates
 from worker.greenlet_pool import Pool
 from worker.greenlets import Hub, current_hub, hub, sleep
-from worker.mailgun.client import MailgunClient
 from worker.mailgun.response import NoResponse, Response
 from worker.redis_client.client import connect
 
@@ -46,12 +45,6 @@ def relayed(
             yield relay, f"rediss://localhost:{tls.port}?ssl_ca_certs={files.ca}"
 
 
-def in_greenlet(act: Callable[[], Any]) -> Any:
-    """Return what `act` returns in a greenlet of its own, or raise what it raises."""
-    (found,) = Pool(1).map(lambda _: act(), [None])
-    return found
-
-
 def begin(act: Callable[[], Any]) -> list[Any]:
     """Call `act` in a greenlet; return a list that will hold what it returned or raised."""
     ended: list[Any] = []
@@ -66,8 +59,14 @@ def begin(act: Callable[[], Any]) -> list[Any]:
     return ended
 
 
-def no_thread(*_: object) -> None:
-    raise RuntimeError("can't start new thread")
+def begin_in_part(relay: Relay, url: str, socket_timeout: float) -> list[Any]:
+    """Begin to ask for a value of which only the first part comes; return a list as `begin`."""
+    client = connect(url, socket_timeout=socket_timeout)
+    in_greenlet(lambda: client.set("parts", "0123456789"))
+    relay.hold_back()
+    asked = begin(lambda: client.get("parts"))
+    eventually(lambda: relay.holds_back, what="the first part of the reply")
+    return asked
 
 
 def others_go_on() -> None:
@@ -79,11 +78,7 @@ def others_go_on() -> None:
 
 def test_reply_that_comes_in_parts_delays_no_other_greenlet(relayed: tuple[Relay, str]) -> None:
     relay, url = relayed
-    client = connect(url, socket_timeout=60)
-    in_greenlet(lambda: client.set("parts", "0123456789"))
-    relay.hold_back()
-    asked = begin(lambda: client.get("parts"))
-    eventually(lambda: relay.holds_back, what="the first part of the reply")
+    asked = begin_in_part(relay, url, socket_timeout=60)
     others_go_on()
     assert asked == []
     relay.resume()
@@ -91,14 +86,19 @@ def test_reply_that_comes_in_parts_delays_no_other_greenlet(relayed: tuple[Relay
     assert asked == ["0123456789"]
 
 
-def test_command_that_redis_does_not_read_delays_no_other_greenlet(
-    relayed: tuple[Relay, str],
+@pytest.mark.parametrize(
+    "ask",
+    [lambda client: client.set("large", "x" * LARGE), lambda client: client.ping()],
+    ids=["does not read", "does not answer"],
+)
+def test_redis_that_falls_silent_delays_no_other_greenlet(
+    ask: Callable[[Any], Any], relayed: tuple[Relay, str]
 ) -> None:
     relay, url = relayed
     client = connect(url, socket_timeout=60)
     assert in_greenlet(client.ping)
     relay.silence()
-    asked = begin(lambda: client.set("large", "x" * LARGE))
+    asked = begin(lambda: ask(client))
     others_go_on()
     assert asked == []
     relay.cut()
@@ -107,26 +107,9 @@ def test_command_that_redis_does_not_read_delays_no_other_greenlet(
     client.delete("large")
 
 
-def test_silence_of_a_connection_delays_no_other_greenlet(relayed: tuple[Relay, str]) -> None:
-    relay, url = relayed
-    client = connect(url, socket_timeout=60)
-    assert in_greenlet(client.ping)
-    relay.silence()
-    asked = begin(client.ping)
-    others_go_on()
-    assert asked == []
-    relay.cut()
-    eventually(lambda: asked, 20, what="a reply on another connection")
-    assert asked == [True]
-
-
 def test_reply_that_comes_slowly_is_waited_for(relayed: tuple[Relay, str]) -> None:
     relay, url = relayed
-    client = connect(url, socket_timeout=2)
-    in_greenlet(lambda: client.set("parts", "0123456789"))
-    relay.hold_back()
-    asked = begin(lambda: client.get("parts"))
-    eventually(lambda: relay.holds_back, what="the first part of the reply")
+    asked = begin_in_part(relay, url, socket_timeout=2)
     for _ in range(5):
         time.sleep(0.5)
         relay.pass_on(1)
@@ -255,16 +238,6 @@ def test_connection_that_broke_is_made_again_in_a_thread(
 # Mailgun
 
 
-def mailgun_at(url: str) -> MailgunClient:
-    return MailgunClient(
-        base_url=url,
-        key=SecretStr("key-5ecret"),
-        list_address="news@mg.example.com",
-        connect_timeout=20,
-        read_timeout=20,
-    )
-
-
 def test_no_thread_left_is_a_request_that_was_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     in_greenlet(current_hub)  # the hub has its thread
     with RawMailgun(said(answer())) as far, monkeypatch.context() as patched:
@@ -325,7 +298,7 @@ def test_large_request_through_a_proxy_with_tls_arrives_whole(
             sends(self, data, flags)
 
         monkeypatch.setattr(SSLTransport, "sendall", noting)
-        mailgun = mailgun_at(far.named_url)
+        mailgun = mailgun_at(far.named_url, connect=20, read=20)
         assert call(lambda: mailgun.upsert_many([entry])) == Response(200, b"{}")
     assert entry.encode() in far.asked[0]
     assert NAMED.encode() in proxy.asked[0]

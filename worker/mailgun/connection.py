@@ -11,9 +11,8 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable
 from functools import partial
-from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPHeaderDict, HTTPResponse, HTTPSConnectionPool
@@ -22,14 +21,12 @@ from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConn
 from urllib3.util.connection import allowed_gai_family, create_connection
 from urllib3.util.ssltransport import SSLTransport
 
-from worker.greenlets import NoThreadLeft, Wait, in_thread, wait_to_read, wait_to_write, when_ready
+from worker.greenlets import NoThreadLeft, in_thread, send_all, wait_to_read, when_ready
 from worker.mailgun.http_answer import HttpAnswer
 
 if TYPE_CHECKING:
     import h11
     from urllib3.poolmanager import PoolManager
-
-Answer = TypeVar("Answer")
 
 CHUNK = 16 * 1024  # bytes that are read at once
 # More than a worker has batches under way (consumer/batch_consumer.py).
@@ -97,9 +94,7 @@ class BoundedConnection(HTTPConnection):
         if isinstance(self.sock, SSLTransport):
             in_thread(partial(self._send_within_tls, data))
             return
-        left = memoryview(data)
-        while left:
-            left = left[self._within_step(partial(self.sock.send, left), wait_to_write) :]
+        send_all(self.sock, data, self._ends)
         self.sock.settimeout(self._left())  # http.client reads a proxy's reply itself
 
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]
@@ -172,15 +167,6 @@ class BoundedConnection(HTTPConnection):
     def _left(self) -> float:
         return max(SHORTEST_SECONDS, self._ends - time.monotonic())
 
-    def _within_step(self, act: Callable[[], Answer], wait: Wait) -> Answer:
-        """Return what `act` on the socket returns, once the socket lets it.
-
-        Raises:
-            TimeoutError: The deadline has passed.
-        """
-        self.sock.settimeout(0)
-        return when_ready(self.sock, act, wait, self._ends)
-
     def _send_within_tls(self, data: bytes) -> None:
         """Send over TLS within TLS, where urllib3 loses bytes that the socket does not take."""
         for start in range(0, len(data), CHUNK):
@@ -188,7 +174,8 @@ class BoundedConnection(HTTPConnection):
             self.sock.sendall(data[start : start + CHUNK])
 
     def _receive(self) -> bytes:
-        received: bytes = self._within_step(partial(self.sock.recv, CHUNK), wait_to_read)
+        receive = partial(self.sock.recv, CHUNK)
+        received: bytes = when_ready(self.sock, receive, wait_to_read, self._ends)
         return received
 
     def _expect_request(self) -> None:

@@ -12,9 +12,8 @@ from worker.greenlets import (
     NoThreadLeft,
     current_hub,
     in_thread,
+    send_all,
     wait_to_read,
-    wait_to_write,
-    when_ready,
 )
 
 FOR_EVER = 1e9  # seconds
@@ -54,7 +53,8 @@ class TakesTurns(cast("type[Any]", object)):  # type: ignore[misc]
             self.check_health()
         with _disconnecting(self):
             for part in command:
-                self._send(part)
+                send_all(self._sock, part, time.monotonic() + (self.socket_timeout or FOR_EVER))
+            self._sock.settimeout(self.socket_timeout)
 
     def read_response(self, *args: Any, **options: Any) -> Any:
         """Return the next reply, as redis-py does.
@@ -82,14 +82,6 @@ class TakesTurns(cast("type[Any]", object)):  # type: ignore[misc]
                 in_thread(connect)
             except NoThreadLeft as error:
                 raise redis.ConnectionError(str(error)) from error
-
-    def _send(self, part: Any) -> None:
-        left, ends = memoryview(part), time.monotonic() + (self.socket_timeout or FOR_EVER)
-        self._sock.settimeout(0)
-        while left:
-            send = partial(self._sock.send, left)
-            left = left[when_ready(self._sock, send, wait_to_write, ends) :]
-        self._sock.settimeout(self.socket_timeout)
 
 
 @contextmanager
