@@ -246,20 +246,20 @@ class Gate:
             keys: Its keys, after those of the hold and of the pace.
             args: Its arguments, after the rules.
         """
-        return self.script(body)(keys=[*self.keys, *keys], args=[*self.first_args(), *args])
+        return self.script(body)(keys=[*self.keys, *keys], args=[self._rules_json(), *args])
+
+    def run_shared(self, body: str, keys: Sequence[str], *args: Any) -> Any:
+        """Run a script as `run` does, in a round trip that deliveries may share."""
+        return self.trips.run(self.script(body), [*self.keys, *keys], [self._rules_json(), *args])
 
     def script(self, body: str) -> Any:
-        """Return a script of the library and `body`.
-
-        Its caller passes `self.keys` and `first_args()` before the script's own keys and arguments.
-        """
+        """Return a script of the library and `body`, which gets the keys and arguments of `run`."""
         if body not in self._scripts:
             self._scripts[body] = self.redis.register_script(LIBRARY + body)
         return self._scripts[body]
 
-    def first_args(self) -> list[Any]:
-        """Return the arguments that every script gets first."""
-        return [self.rules.to_json(self.jitter())]
+    def _rules_json(self) -> str:
+        return self.rules.to_json(self.jitter())
 
     def _run(self, body: str, *args: Any) -> Any:
-        return self.trips.run(self.script(body), self.keys, [*self.first_args(), *args])
+        return self.run_shared(body, (), *args)

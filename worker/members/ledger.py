@@ -292,5 +292,4 @@ class Ledger:
             (self.keys.lock(each), self.keys.member(each)) for each in digests
         )
         ours = self.keys.opt_outs, self.keys.synced, self.keys.look_after, self.keys.waiting
-        keys = [*self.gate.keys, *ours, *members]
-        return self.gate.trips.run(self.gate.script(body), keys, [*self.gate.first_args(), *args])
+        return self.gate.run_shared(body, [*ours, *members], *args)
