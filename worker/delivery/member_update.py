@@ -209,7 +209,9 @@ class MemberUpdate:
         lease = self.lease
         self.outcome = outcome
         before, _, lease.write_pending = self._before
-        lease.record = self._planned.record.confirmed(lease.now(), before.late)
+        lease.record = self._planned.record._replace(
+            seen_at=lease.now(), absent=None, late=before.late
+        )
         lease.found = Copy(outcome.member) if outcome.member else None
 
     def finish(self, outcome: Outcome) -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,7 @@ class LocalStack:
             if count > self._before.get(outcome, 0)
         }
 
-    @property
+    @cached_property
     def _stats(self) -> OutcomeStats:
         return OutcomeStats(connect(self.settings.redis_url), self.settings.signal_integration)
 

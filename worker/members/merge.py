@@ -112,17 +112,12 @@ def after_patch(
     consent, no = record.consent, record.no
     if patch.consent is not None:
         consent, no = patch.consent, _no_after(no, patch.consent, order, rules, now)
-    name, vars_, _, orders, _, lifted_at, seen_at, absent, late = record
-    return Record(
-        name if patch.name is None else patch.name,
-        {**vars_, **patch.vars},
-        consent,
-        {**orders, **known},
-        no,
-        lifted_at,
-        seen_at,
-        absent,
-        late,
+    return record._replace(
+        name=record.name if patch.name is None else patch.name,
+        vars={**record.vars, **patch.vars},
+        consent=consent,
+        orders={**record.orders, **known},
+        no=no,
     )
 
 

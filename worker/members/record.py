@@ -119,11 +119,6 @@ class Record(NamedTuple):
             return Record(no=self.no)
         return Record(consent=False, orders={CONSENT: self.orders[CONSENT]}, no=self.no)
 
-    def confirmed(self, seen_at: float, late: Late | None) -> "Record":
-        """Return the record of a member that Mailgun has just confirmed."""
-        name, vars_, consent, orders, no, lifted_at, *_ = self
-        return Record(name, vars_, consent, orders, no, lifted_at, seen_at, None, late)
-
     def name_of(self, order: EventOrder) -> str | None:
         """Return the name if the event of that order has set it, else None."""
         return self.name if self.orders.get("name") == order else None

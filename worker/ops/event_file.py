@@ -18,6 +18,7 @@ from worker.ops.text_file import BROKEN, NOT_TEXT, NotText, lines_of, text_in, w
 
 CHUNK = 16 * 1024  # characters of an array read at a time
 SEPARATORS = (",", ";", "\t")  # of a CSV file
+DAMAGED = "the compressed file is damaged from here on: the rest is left out"
 BAD_BYTES = "bytes that are no UTF-8 text; iconv -f latin1 -t utf-8 FILE converts a Latin-1 file"
 # Where a request to Signal, or one of a Segment library, carries its events.
 BATCHES = ("events", "batch")
@@ -54,13 +55,12 @@ def entries(stream: IO[str]) -> Iterator[FileEntry]:
         for entry in _entries(stream):
             number = entry.number
             yield entry
-    except (*BROKEN, OSError) as error:
-        if not isinstance(error, BROKEN) and getattr(error, "errno", None) is not None:
+    except BROKEN:
+        yield FileEntry(number + 1, complaint=DAMAGED)
+    except OSError as error:
+        if error.errno is not None:
             raise
-        yield FileEntry(
-            number + 1,
-            complaint="the compressed file is damaged from here on: the rest is left out",
-        )
+        yield FileEntry(number + 1, complaint=DAMAGED)
 
 
 @contextmanager
