@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 BENCH_VENV ?= .venv-bench
 AUDIT_VENV ?= .venv-audit
-TESTS_AT_ONCE ?= 6  # processes; many tests wait while others compute
+TESTS_AT_ONCE ?= 8  # processes; many tests wait while others compute
 
 # Where this is set, each process that a test starts would compile the program anew.
 unexport PYTHONDONTWRITEBYTECODE

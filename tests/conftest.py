@@ -5,11 +5,12 @@ The report has the figures of all processes of pytest-xdist.
 
 import pickle
 import signal
-from collections import defaultdict
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,15 +21,23 @@ FIGURES = pytest.StashKey[list[Any]]()  # of tests.chaos.checks.Figures
 LINES = pytest.StashKey[list[str]]()
 
 
-# Modules whose tests mostly wait, for minutes together. They are spread over the run, so that
-# tests of other modules compute meanwhile.
-MOSTLY_WAITING = frozenset(
-    {
-        *("test_acknowledgement", "test_chaos", "test_clocks", "test_failover", "test_hot_member"),
-        *("test_foreign_messages", "test_hostile_answers", "test_memory", "test_redis_silent"),
-        *("test_retry_window", "test_run", "test_stopped_worker"),
-    }
+# Modules whose tests mostly wait, the longest first. Each of these tests may run in any process, and
+# they are spread over the first part of the run, so that tests of other modules compute meanwhile
+# and none of them is alone at the end.
+MOSTLY_WAITING = (
+    *("test_chaos", "test_acknowledgement", "test_stopped_worker", "test_memory"),
+    *("test_redis_silent", "test_hot_member", "test_failover", "test_clocks"),
+    *("test_retry_window", "test_run"),
 )
+SPREAD = 0.7  # over this share of the other modules
+
+
+class WaitingTestsAlone(LoadScopeScheduling):
+    """Gives processes of pytest-xdist whole modules, but tests that mostly wait one by one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = super()._split_scope(nodeid)
+        return nodeid if Path(module).stem in MOSTLY_WAITING else module
 
 
 class FromProcesses:
@@ -54,16 +63,20 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(FromProcesses(config))
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    return WaitingTestsAlone(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    modules = defaultdict[Path, list[pytest.Item]](list)
-    for item in items:
-        modules[item.path].append(item)
-    waiting = [tests for path, tests in modules.items() if path.stem in MOSTLY_WAITING]
-    others = [tests for path, tests in modules.items() if path.stem not in MOSTLY_WAITING]
-    distance = len(others) / (len(waiting) or 1)
-    for number, tests in enumerate(waiting):
-        others.insert(int(number * distance) + number, tests)
-    items[:] = [test for tests in others for test in tests]
+    waiting = [each for each in items if each.path.stem in MOSTLY_WAITING]
+    waiting.sort(key=lambda each: MOSTLY_WAITING.index(each.path.stem))
+    others = [each for each in items if each.path.stem not in MOSTLY_WAITING]
+    modules = [list(tests) for _, tests in groupby(others, key=lambda each: each.path)]
+    distance = SPREAD * len(modules) / (len(waiting) or 1)
+    for number, test in enumerate(waiting):
+        modules.insert(int(number * distance) + number, [test])
+    items[:] = [test for tests in modules for test in tests]
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.integration.bench import Bench
-from tests.integration.flowers import flower_process
+from tests.integration.flowers import flower_process, letters_settings
 from tests.integration.visitors import Visitor
 from tests.sandboxes import RunningSandbox
 from tests.servers import RedisServer, free_port
@@ -83,17 +83,8 @@ def flower_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def letters_flower(server: RedisServer, flower_log: Path) -> Iterator[str]:
-    """Return a Flower with two users, of whom one may see events; its log has every request."""
-    with flower_process(
-        free_port(),
-        flower_log,
-        REDIS_URL=server.url,
-        SIGNAL_INTEGRATION="letters",
-        MAILGUN_LIST_ADDRESS="newsletter@mg.example.com",
-        FLOWER_BASIC_AUTH="ops:secret,eve:secret",
-        FLOWER_EVENT_VIEWERS="ops",
-        FLOWER_DEBUG="true",
-    ) as running:
+    """Return a Flower with two users, of whom one may see events."""
+    with flower_process(free_port(), flower_log, **letters_settings(server)) as running:
         yield running
 
 
@@ -122,3 +113,13 @@ def page(browser: "Browser", letters_flower: str, letters: DeadLetterQueue) -> "
 @pytest.fixture
 def visitor(letters_flower: str, flower_log: Path, letters: DeadLetterQueue) -> Visitor:
     return Visitor(letters_flower, flower_log)
+
+
+@pytest.fixture
+def logged(server: RedisServer, letters: DeadLetterQueue, tmp_path: Path) -> Iterator[Visitor]:
+    """Return a visitor of a Flower whose log has every request."""
+    log = tmp_path / "flower.log"
+    with flower_process(
+        free_port(), log, **letters_settings(server), FLOWER_DEBUG="true"
+    ) as running:
+        yield Visitor(running, log)

@@ -11,7 +11,7 @@ import requests
 
 from tests.integration.bench import Bench, clean_environment, until
 from tests.preloaded import started
-from tests.servers import eventually, free_port
+from tests.servers import RedisServer, eventually, free_port
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,17 @@ def flower_process(port: int, log: Path, **settings: str) -> Iterator[str]:
     finally:
         process.kill()
         process.wait(10)
+
+
+def letters_settings(server: RedisServer) -> dict[str, str]:
+    """Return the settings of a Flower with two users, of whom one may see events."""
+    return {
+        "REDIS_URL": server.url,
+        "SIGNAL_INTEGRATION": "letters",
+        "MAILGUN_LIST_ADDRESS": "newsletter@mg.example.com",
+        "FLOWER_BASIC_AUTH": "ops:secret,eve:secret",
+        "FLOWER_EVENT_VIEWERS": "ops",
+    }
 
 
 @contextmanager

@@ -97,16 +97,16 @@ def test_wrong_filter_is_told_in_one_line_with_status_400(visitor: Visitor, quer
 
 
 def test_person_is_found_by_address_which_is_in_no_link_page_or_log(
-    visitor: Visitor, letters: DeadLetterQueue
+    logged: Visitor, letters: DeadLetterQueue
 ) -> None:
     bury(letters, *numbered(5), Sample("m-wendy"))
-    found = visitor.post(LIST, email=f"  {PERSON.upper()} ")
+    found = logged.post(LIST, email=f"  {PERSON.upper()} ")
     assert found.status_code == 303
     link = found.headers["Location"]
     assert re.fullmatch(r"/dead-letters\?member=[0-9a-f]{12}", link)
-    assert visitor.ids(link) == ["m-wendy"]
-    assert visitor.post(LIST, email="no address").status_code == 400
-    shown = visitor.page(link) + link + visitor.log.read_text()
+    assert logged.ids(link) == ["m-wendy"]
+    assert logged.post(LIST, email="no address").status_code == 400
+    shown = logged.page(link) + link + logged.log.read_text()
     assert "POST /dead-letters" in shown
     assert "wendy.darling" not in shown.lower()
 
@@ -132,17 +132,17 @@ def test_letter_page_tells_cause_fix_attempts_and_the_request_without_data(
 
 
 def test_event_is_shown_only_by_a_click_of_those_who_may_see_it(
-    visitor: Visitor, letters: DeadLetterQueue
+    logged: Visitor, letters: DeadLetterQueue
 ) -> None:
     bury(letters, Sample("m-1", answer=f"'{PERSON}' is not an address"))
-    [path] = visitor.letter_paths()
-    shown = html.unescape(visitor.post(path).text)
+    [path] = logged.letter_paths()
+    shown = html.unescape(logged.post(path).text)
     assert shown.count(PERSON) >= 3  # in the event, the request and the answer
-    other = Visitor(visitor.url, visitor.log, "eve")
+    other = Visitor(logged.url, logged.log, "eve")
     assert "FLOWER_EVENT_VIEWERS does not name you" in other.page(path)
     refused = other.post(path)
     assert (refused.status_code, PERSON in refused.text) == (403, False)
-    assert PERSON not in visitor.log.read_text()
+    assert PERSON not in logged.log.read_text()
 
 
 def test_letter_that_is_gone_is_told_so_with_status_404(

@@ -106,15 +106,15 @@ def test_wrong_filter_is_told_in_one_line_with_status_400(visitor: Visitor, quer
 
 
 def test_person_is_found_by_address_which_is_in_no_link_page_or_log(
-    visitor: Visitor, delayed: DelayQueue
+    logged: Visitor, delayed: DelayQueue
 ) -> None:
     delay(delayed, *waiting(5), Sample("m-wendy"))
-    found = visitor.post(RETRIES, email=f"  {PERSON.upper()} ")
+    found = logged.post(RETRIES, email=f"  {PERSON.upper()} ")
     assert found.status_code == 303
     link = found.headers["Location"]
     assert re.fullmatch(r"/retries\?member=[0-9a-f]{12}", link)
-    assert visitor.ids(link) == ["m-wendy"]
-    shown = visitor.page(link) + link + visitor.log.read_text()
+    assert logged.ids(link) == ["m-wendy"]
+    shown = logged.page(link) + link + logged.log.read_text()
     assert "POST /retries" in shown
     assert "wendy.darling" not in shown.lower()
 
@@ -151,17 +151,17 @@ def test_event_that_had_no_try_yet_says_what_it_waits_for(
 
 
 def test_event_is_shown_only_by_a_click_of_those_who_may_see_it(
-    visitor: Visitor, delayed: DelayQueue
+    logged: Visitor, delayed: DelayQueue
 ) -> None:
     delay(delayed, Sample("m-1"))
-    [path] = visitor.letter_paths(RETRIES)
-    shown = html.unescape(visitor.post(path).text)
+    [path] = logged.letter_paths(RETRIES)
+    shown = html.unescape(logged.post(path).text)
     assert shown.count(PERSON) >= 2  # in the event and the request
-    other = Visitor(visitor.url, visitor.log, "eve")
+    other = Visitor(logged.url, logged.log, "eve")
     assert "FLOWER_EVENT_VIEWERS does not name you" in other.page(path)
     refused = other.post(path)
     assert (refused.status_code, PERSON in refused.text) == (403, False)
-    assert PERSON not in visitor.log.read_text()
+    assert PERSON not in logged.log.read_text()
 
 
 def test_event_that_is_no_longer_delayed_is_told_so_with_status_404(
