@@ -1,9 +1,6 @@
 -- Lessons: how the token bucket learns a limit from what Mailgun let through, and what it refused.
 -- Comes after pace.lua. Returns nothing: it defines functions.
 
--- Requests that passed are counted by the second, as far back as two windows.
-local SECONDS = 2 * rules.window + 5
-
 -- Return the recent requests that Mailgun let through, and those that it refused by 429. Each count
 -- decays to 1/e, about a third, within fifteen seconds.
 local function lately()
@@ -35,15 +32,6 @@ local function count_passed(requests)
     redis.call('HSETNX', PACE, 'lesson_at', now)
     redis.call('HINCRBY', PACE, 'since_lesson', requests)
     count(requests, 0)
-end
-
--- Return the requests that Mailgun let through since a moment, as far back as they are counted.
-local function passed_since(moment)
-    local last, passed = number(PACE, 'second') or 0, 0
-    for each = math.max(math.floor(moment), last - SECONDS + 1), last do
-        passed = passed + (number(PACE, 'in:' .. each % SECONDS) or 0)
-    end
-    return passed
 end
 
 -- Return the share of requests known to be refused at any rate. It halves every ten minutes.
@@ -142,7 +130,7 @@ local function learn_window(requests, refused)
     local turn, elapsed = number(PACE, 'turn_at'), since_lesson()
     local is_exact = turn and turn <= now and now - turn < rules.silence
     if not is_exact then
-        redis.call('HDEL', PACE, 'turn_seen')
+        redis.call('HDEL', PACE, 'turn_seen', 'is_long')
         redis.call('HSET', PACE, 'turn_at', now)
     end
     local began = (is_exact and turn - 1 or number(PACE, 'refused_at')) - rules.window
@@ -157,6 +145,14 @@ local function learn_window(requests, refused)
     redis.call('HDEL', PACE, 'in_vain')
     redis.call('HSET', PACE, 'lesson_rate', shown)
     set_limit(shown)
+end
+
+-- Raise the limit if more has passed in a long window than was known to be allowed.
+local function note_lifted()
+    local passed, allowed = long_window()
+    if not passed then return end
+    local known = math.max(allowed, (number(PACE, 'limit') or 0) * rules.window)
+    if passed > 1.05 * known then set_limit(passed / rules.window) end
 end
 
 -- Return whether the last lesson is five seconds old, so that enough requests to learn from came.

@@ -43,6 +43,55 @@ local function learned_rate()
     return math.max(rules.slowest_rate, grown), age
 end
 
+-- Requests that passed are counted by the second, as far back as two windows.
+local SECONDS = 2 * rules.window + 5
+
+-- Return the requests that Mailgun let through since a moment, and before another one if it is
+-- given; as far back as they are counted.
+local function passed_since(moment, before)
+    local last, fields = number(PACE, 'second') or 0, {}
+    local final = before and math.min(last, math.floor(before) - 1) or last
+    for each = math.max(math.floor(moment), last - SECONDS + 1), final do
+        fields[#fields + 1] = 'in:' .. each % SECONDS
+    end
+    if #fields == 0 then return 0 end
+    local passed = 0
+    for _, each in ipairs(redis.call('HMGET', PACE, unpack(fields))) do
+        passed = passed + (tonumber(each or nil) or 0)
+    end
+    return passed
+end
+
+-- Forget when the windows of Mailgun's limit turn.
+local function forget_turns() redis.call('HDEL', PACE, 'turn_at', 'turn_seen', 'is_long') end
+
+-- A turn is noted when the first answer after it is reported, so requests may pass a little before.
+local TURN_SLACK = 2
+
+-- Return the requests that have passed in the current window, and those that passed in the one
+-- before, which are what a window allows: if the turns are known, windows were seen to be long, and
+-- the one before was used. Else return nil.
+local function long_window()
+    local turn, shown = number(PACE, 'turn_at'), number(PACE, 'lesson_rate')
+    if not (turn and shown and number(PACE, 'is_long')) or turn > now then return nil end
+    turn = turn + rules.window * math.floor((now - turn) / rules.window)
+    local before = passed_since(turn - rules.window - TURN_SLACK, turn - TURN_SLACK)
+    local allowed = shown * rules.window
+    if before < 0.9 * allowed then return nil end
+    return passed_since(turn), math.max(before, allowed)
+end
+
+-- Return the rate within a long window, nil outside of one. It is half as fast again as the window
+-- allows on average: a burst waits less, and a limit that was lifted shows while there is time to
+-- use it. Once more has passed than the window allowed, the rate doubles with each twentieth of
+-- that, up to four times. So a doubled limit is used up in its first window.
+local function window_rate()
+    local passed, allowed = long_window()
+    if not passed then return nil end
+    local beyond = math.max(0, passed / allowed - 1)
+    return 1.5 * allowed / rules.window * math.min(4, 2 ^ (20 * beyond))
+end
+
 -- The usual limit is that of Mailgun's documented neighbours of mailing lists: requests a minute of
 -- an account. What is under way when a limit is met is refused. So, while no limit is known, few
 -- requests are under way near the usual limit: the last before it, and those after it until some
@@ -111,7 +160,7 @@ end
 -- are not limited.
 local function rate()
     local allowed = rules.rate_limit > 0 and rules.rate_limit / 60 or nil
-    local learned = learned_rate()
+    local learned = window_rate() or learned_rate()
     if learned then allowed = math.min(allowed or learned, learned) end
     local ramping = number(PACE, 'ramp_from')
     if ramping and now - ramping < 10 then

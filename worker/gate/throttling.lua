@@ -12,7 +12,7 @@ end
 -- window of Mailgun's began with our first request, it turns a moment later, and one refused try
 -- tells so. From then on the turns are known. A single 429 shows the end of a window after about as
 -- many requests as it allows, and five in a row after a good part of them: the limit is lower, and
--- a window of a few seconds would have turned meanwhile.
+-- a window of a few seconds would have turned meanwhile. Three are enough if the window is long.
 local function next_turn()
     local row, window = number(PACE, 'row') or 0, rules.window
     if row >= 3 and is_near_usual() then return number(PACE, 'window_at') + window - 0.5 end
@@ -20,14 +20,15 @@ local function next_turn()
     if not turn or noise() >= 0.005 then return nil end
     if turn > now then return turn end
     if (number(PACE, 'episode_at') or now) < turn then  -- tried again at that turn, and refused
-        if now - turn >= rules.silence then redis.call('HDEL', PACE, 'turn_at', 'turn_seen') end
+        if now - turn >= rules.silence then forget_turns() end
         return nil
     end
     if not number(PACE, 'turn_seen') then return nil end
     turn = turn + window * math.floor((now - turn) / window)
     local allowed = window * (number(PACE, 'lesson_rate') or math.huge)
     local share = passed_since(turn) / allowed
-    return (share >= 0.9 or share >= 0.3 and row >= 5) and turn + window or nil
+    local enough = number(PACE, 'is_long') and 3 or 5
+    return (share >= 0.9 or share >= 0.3 and row >= enough) and turn + window or nil
 end
 
 -- Take in a 429. The first one begins a hold, unless it comes alone and without a hint: other users
@@ -81,6 +82,7 @@ end
 local function note_passed(requests)
     if requests <= 0 then return end
     count_passed(requests)
+    note_lifted()
     local refused = number(PACE, 'row') or 0
     redis.call('HDEL', PACE, 'row')
     -- An answer to a request sent before a 429 does not show that the wait was long enough.
@@ -95,6 +97,7 @@ local function note_passed(requests)
     local is_shown = silence >= rules.silence or number(PACE, 'turn_at') and refused >= 3
     if is_shown and now - (number(PACE, 'refused_at') or 0) <= 2 then
         redis.call('HSET', PACE, 'turn_at', now, 'turn_seen', 1)
+        if silence >= 0.75 * rules.window then redis.call('HSET', PACE, 'is_long', 1) end
     end
     redis.call('HDEL', PACE, 'throttles', 'episode', 'episode_at')
 end
@@ -102,7 +105,7 @@ end
 -- End a 429's hold before its time.
 local function end_throttling()
     redis.call('HDEL', HOLD, 'not_before', 'throttled_since', 'throttled_why', 'read_at')
-    redis.call('HDEL', PACE, 'throttles', 'episode', 'episode_at', 'row', 'turn_at',
-        'turn_seen')
+    redis.call('HDEL', PACE, 'throttles', 'episode', 'episode_at', 'row')
+    forget_turns()
     ramp_from(now, rules.first_rate)
 end
