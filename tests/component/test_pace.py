@@ -285,6 +285,16 @@ def test_care_ends_if_no_answer_comes_for_a_few_seconds(own: OwnIntegration) -> 
     assert len(own.take(1000).messages) == 1000
 
 
+def test_care_ends_too_if_only_a_part_of_an_event_might_be_sent(own: OwnIntegration) -> None:
+    gate, rules = own.gate(event_cost=2), rules_with(event_cost=2)
+    own.fill(3000)
+    assert len(own.take(1000, rules=rules).messages) == BEFORE_USUAL / 2
+    answered(gate, OutcomeKind.DELIVERED, requests=BEFORE_USUAL - CAREFUL_REQUESTS + 1)
+    assert own.take(1000, rules=rules).messages == []
+    own.later(CAREFUL_SECONDS)
+    assert len(own.take(1000, rules=rules).messages) == 1000
+
+
 def test_clock_that_goes_back_does_not_hold_near_the_usual_limit(own: OwnIntegration) -> None:
     gate = own.gate()
     near_usual(own, gate)
@@ -458,26 +468,26 @@ def test_limit_of_a_window_that_begins_with_a_request_is_used_fully(
     assert found.refused_share(3, 5) < 0.02
 
 
-@pytest.mark.parametrize("second", [0, 15, 30, 45, 58])
+@pytest.mark.parametrize("second", [0, 15, 45])
 def test_doubled_limit_is_used_from_the_next_window_on(own: OwnIntegration, second: int) -> None:
-    made = changing(180 + second, starting_window(300), starting_window(600))
-    found = against(made, own, RULES, minutes=8)
-    possible = (300 * second + 600 * (300 - second)) / 300
-    assert found.let_through(3, 7) >= 0.9 * possible
-    assert found.refused_share(3, 7) < 0.01
+    made = changing(120 + second, starting_window(300), starting_window(600))
+    found = against(made, own, RULES, minutes=6)
+    possible = (300 * second + 600 * (240 - second)) / 240
+    assert found.let_through(2, 5) >= 0.92 * possible
+    assert found.refused_share(2, 5) < 0.01
 
 
-@pytest.mark.parametrize("second", [0, 15, 30, 45, 58])
+@pytest.mark.parametrize("second", [0, 30])
 def test_halved_limit_is_noticed_by_few_refusals(own: OwnIntegration, second: int) -> None:
-    made = changing(180 + second, starting_window(300), starting_window(150))
-    found = against(made, own, RULES, minutes=8)
-    assert found.refused_share(3, 7) < 0.03
+    made = changing(120 + second, starting_window(300), starting_window(150))
+    found = against(made, own, RULES, minutes=6)
+    assert found.refused_share(2, 5) < 0.03
 
 
 def test_shorter_windows_are_not_taken_for_minutes(own: OwnIntegration) -> None:
-    found = against(starting_window(100, 20.0), own, RULES, minutes=8)
-    assert found.let_through(2, 7) >= 0.85 * 300
-    assert found.refused_share(2, 7) < 0.02
+    found = against(starting_window(100, 20.0), own, RULES, minutes=6)
+    assert found.let_through(2, 5) >= 0.85 * 300
+    assert found.refused_share(2, 5) < 0.02
 
 
 def test_limit_is_used_although_some_are_refused_at_random(own: OwnIntegration) -> None:

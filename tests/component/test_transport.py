@@ -334,6 +334,36 @@ def test_consumer_fetches_less_by_what_the_process_has_in_hand(
             assert (qos.in_hand, qos.can_consume_max_estimate()) == (1, 3)
 
 
+def test_messages_beyond_the_room_are_put_back_and_not_charged(
+    own: OwnIntegration, app: Celery, load_elsewhere: Load
+) -> None:
+    put(own, *"abcd")
+    unused: list[int] = []
+    app.conf.broker_transport_options["on_unused"] = unused.append
+    with app.connection_for_read() as connection:
+        taken: list[str] = []
+        consumer = Consumer(
+            connection,
+            queues=[Queue(own.queue)],
+            callbacks=[lambda _, each: taken.append(each.headers["id"])],
+            accept=["json"],
+        )
+        consumer.qos(prefetch_count=4)
+        channel = consumer.channel
+        read = channel._reply_of_redis
+
+        def filled_meanwhile(mark: str | None, **options: Any) -> Any:
+            reply = read(mark, **options)
+            if mark:  # events were adopted while the fetch was under way
+                load_elsewhere.add({"beside": Weight(events=3)})
+            return reply
+
+        channel._reply_of_redis = filled_meanwhile
+        with consumer:
+            connection.drain_events(timeout=10)
+            assert (taken, own.redis.llen(own.queue), unused) == (["a"], 3, [3])
+
+
 @pytest.mark.parametrize("weight", [Weight(events=0), Weight(events=1)])
 def test_message_returned_twice_waits_for_what_the_process_has_in_hand(
     own: OwnIntegration, app: Celery, load_elsewhere: Load, weight: Weight

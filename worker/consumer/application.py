@@ -108,6 +108,7 @@ def transport_options(runtime: Runtime) -> dict[str, Any]:
         "signal_keys": Keys(settings.signal_integration),
         "limits": limits_for(settings),
         "on_put_aside": runtime.count_put_aside,
+        "on_unused": runtime.release_permits,
         "unacked_key": messages,
         "unacked_index_key": index,
     }

@@ -22,7 +22,7 @@ from kombu.transport import redis as kombu_redis
 
 from worker.consumer.event_qos import EventQoS
 from worker.consumer.lost_fetches import lost_fetches
-from worker.consumer.message_properties import WEIGHT_PROPERTY
+from worker.consumer.message_properties import CHARGED_PROPERTY, WEIGHT_PROPERTY
 from worker.consumer.payload import payload_of
 from worker.gate.gate import LIBRARY
 from worker.privacy import whereabouts
@@ -53,6 +53,7 @@ class AtomicFetchMixin:
         signal_keys: The keys of the integration.
         limits: The limits of messages; None: there are none.
         on_put_aside: Called with the id and the reason of each message that was put aside unread.
+        on_unused: Called with the number of events that the gate charged and that were put back.
         gate_config: The settings of the gate, as JSON.
         fetched_tags: Delivery tags of fetched messages that kombu has not handed to `EventQoS` yet.
     """
@@ -65,11 +66,13 @@ class AtomicFetchMixin:
         "signal_keys",
         "limits",
         "on_put_aside",
+        "on_unused",
     )
     queue: str
     signal_keys: Keys
     limits: Limits | None = None
     on_put_aside: Callable[[str, str], None] | None = None
+    on_unused: Callable[[int], None] | None = None
     gate_config: str
     # BLMOVE was sent and has no reply yet.
     _waiting = False
@@ -215,7 +218,7 @@ class AtomicFetchMixin:
         events, size = max(1, self.qos.can_consume_max_estimate()), max(1, self.qos.bytes_left)
         for place, each in enumerate(zip(messages, tags, charged, strict=True)):
             if events <= 0 or size <= 0:
-                self.qos._put_back([tag.decode() for tag in tags[place:]])
+                self._give_back([tag.decode() for tag in tags[place:]], sum(charged[place:]))
                 break
             try:
                 payloads.append(payload_of(*each, self.queue, self.limits or NO_LIMITS))
@@ -252,11 +255,17 @@ class AtomicFetchMixin:
     def _hand_over(self: Any, payloads: Sequence[dict[str, Any]]) -> None:
         tags = [each["properties"]["delivery_tag"] for each in payloads]
         if self.queue not in self.connection._callbacks:  # the consumer was cancelled meanwhile
-            self.qos._put_back(tags)
+            self._give_back(tags, sum(each["properties"][CHARGED_PROPERTY] for each in payloads))
             return
         self.fetched_tags.update(tags)
         for payload in payloads:
             self.connection._deliver(payload, self.queue)
+
+    def _give_back(self: Any, tags: Sequence[str], charged: int) -> None:
+        """Put messages back; the gate charged for so many of their events."""
+        self.qos._put_back(tags)
+        if self.on_unused:
+            self.on_unused(charged)
 
 
 def _wake_loop_after(seconds: float) -> None:

@@ -118,3 +118,8 @@ class Runtime:
         self.processor.outcome_stats.count(f"dead letter: {reason}")
         self.processor.worker_registry.note(id, f"dead letter: {reason}")
         self.metrics.count_put_aside(reason)
+
+    def release_permits(self, events: int) -> None:
+        """Release the permits of so many fetched events that were put back."""
+        gate = self.processor.delivery.gate
+        gate.release(events * gate.rules.event_cost)

@@ -143,13 +143,17 @@ local function count_answered(requests)
     end
 end
 
+-- Return the tokens with which an event may be fetched: those of its requests, at least one.
+local function fewest_tokens() return math.max(1, rules.event_cost) end
+
 -- Return how many more requests may be permitted because of the usual limit; nil if any number.
 local function before_usual_limit()
     local made = permitted()
     if not made then return nil end
     local under_way = math.max(0, made - (number(PACE, 'window_answered') or 0))
     local left = math.max(0, CAREFUL_FROM - made, rules.careful_requests - under_way)
-    if left < 1 and is_over(number(PACE, 'careful_at') or now, rules.careful_seconds) then
+    local too_few = left < fewest_tokens()
+    if too_few and is_over(number(PACE, 'careful_at') or now, rules.careful_seconds) then
         go_beyond_usual()
         return nil
     end
@@ -170,9 +174,6 @@ local function rate()
     end
     return allowed
 end
-
--- Return the tokens with which an event may be fetched: those of its requests, at least one.
-local function fewest_tokens() return math.max(1, rules.event_cost) end
 
 -- Fill the bucket up to now. Return its tokens, which are negative in debt, and the rate; nil and
 -- nil if requests are not limited. The bucket holds the requests of two seconds, at least those of
