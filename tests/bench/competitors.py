@@ -44,8 +44,8 @@ class Competitor:
         limits: The limits that it meets one after another, in requests a window.
         counting: Commands that count what it has queued, in hand or delayed; empty: it does not
             run with unchanged events.
-        event_factor: How many times as many events it gets, because fewer would be stored too soon
-            to measure.
+        event_factor: How many times as many events it gets, so that its rows last seconds, too: in
+            one or two seconds, beginning and end would count more than the rate.
         carries: The number of events that one request can carry.
     """
 
@@ -162,6 +162,6 @@ COMPETITORS: dict[str, Competitor] = {
     "no-queue-32": no_queue(32, 100),
     "default": ours("ours, default", {}, limits=CHANGING_LIMITS),
     "batches": ours("ours, batches", BATCHES, event_factor=2, carries=100, limits=CHANGING_LIMITS),
-    "ledger": ours("ours, ledger + batches", LEDGER, event_factor=2, carries=100),
-    "volume": ours("ours, volume", LEDGER, producer="many", event_factor=5, carries=100),
+    "ledger": ours("ours, ledger + batches", LEDGER, event_factor=8, carries=100),
+    "volume": ours("ours, volume", LEDGER, producer="many", event_factor=20, carries=100),
 }
