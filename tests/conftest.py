@@ -21,8 +21,8 @@ FIGURES = pytest.StashKey[list[Any]]()  # of tests.chaos.checks.Figures
 LINES = pytest.StashKey[list[str]]()
 
 
-# Modules whose tests mostly wait, the longest first. Each of these tests may run in any process, and
-# they are spread over the first part of the run, so that tests of other modules compute meanwhile
+# Modules whose tests mostly wait, the longest first. Each of these tests may run in any process.
+# They are spread over the first part of the run, so that tests of other modules compute meanwhile,
 # and none of them is alone at the end.
 MOSTLY_WAITING = (
     *("test_chaos", "test_acknowledgement", "test_stopped_worker", "test_memory"),
@@ -64,8 +64,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    return WaitingTestsAlone(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:
+    return WaitingTestsAlone(config, log) if config.getoption("dist") == "loadscope" else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

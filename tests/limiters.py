@@ -69,6 +69,31 @@ def fixed_window(requests: int, seconds: float = 60.0, offset: float = 13.0) -> 
     return wait
 
 
+def sliding_counter(requests: int, seconds: float = 60.0) -> Limiter:
+    """Return a limiter by the clock that counts the last window's requests in part, too.
+
+    Their part shrinks from the whole to nothing while the current window passes.
+    """
+    window, passed, before = -1.0, 0, 0
+
+    def wait(now: float) -> float | None:
+        nonlocal window, passed, before
+        current, share = now // seconds, now % seconds / seconds
+        if current != window:
+            window, passed, before = current, 0, passed if current == window + 1 else 0
+        if before * (1 - share) + passed >= requests:
+            return 1.0
+        passed += 1
+        return None
+
+    return wait
+
+
+def outage(seconds: float) -> Limiter:
+    """Return a limiter that refuses all requests for so long, and then none."""
+    return lambda now: 1.0 if now < seconds else None
+
+
 def changing(at: float, first: Limiter, then: Limiter) -> Limiter:
     """Return a limiter that is `first` until `at`, and `then` from that moment on."""
     return lambda now: (first if now < at else then)(now)

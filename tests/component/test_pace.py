@@ -16,6 +16,8 @@ from tests.limiters import (
     at_random,
     changing,
     fixed_window,
+    outage,
+    sliding_counter,
     starting_window,
     token_bucket,
 )
@@ -361,14 +363,23 @@ def known_turn(own: OwnIntegration, gate: Gate) -> None:
 
 
 @pytest.mark.parametrize(
-    ("share", "refusals", "holds"),
-    [(0.95, 1, True), (0.5, 2, False), (0.5, 3, True), (0.1, 5, False)],
+    ("share", "refusals", "is_long", "holds"),
+    [
+        (0.95, 1, True, True),
+        (0.5, 2, True, False),
+        (0.5, 3, True, True),
+        (0.1, 5, True, False),
+        (0.5, 3, False, False),
+        (0.5, 5, False, True),
+    ],
 )
 def test_429s_in_a_window_whose_turn_is_known_hold_until_it_turns(
-    own: OwnIntegration, share: float, refusals: int, *, holds: bool
+    own: OwnIntegration, share: float, refusals: int, *, is_long: bool, holds: bool
 ) -> None:
     gate = own.gate(base=4)
     known_turn(own, gate)
+    if not is_long:
+        own.redis.hdel(f"signal:{own.name}:pace", "is_long")
     own.later(20)
     answered(gate, OutcomeKind.DELIVERED, requests=int(share * BEFORE_USUAL))
     answered(gate, OutcomeKind.THROTTLED, times=refusals)
@@ -488,6 +499,28 @@ def test_shorter_windows_are_not_taken_for_minutes(own: OwnIntegration) -> None:
     found = against(starting_window(100, 20.0), own, RULES, minutes=6)
     assert found.let_through(2, 5) >= 0.85 * 300
     assert found.refused_share(2, 5) < 0.02
+
+
+OTHERWISE: dict[str, Callable[[], Limiter]] = {
+    "a bucket": lambda: changing(120, starting_window(300), token_bucket(300, burst=10)),
+    "5 in each second": lambda: changing(120, starting_window(300), fixed_window(5, 1.0)),
+    "a counter that slides": lambda: sliding_counter(300),
+}
+
+
+@pytest.mark.parametrize("limiter", OTHERWISE)
+def test_limit_that_only_looked_like_a_window_is_met_seldom(
+    own: OwnIntegration, limiter: str
+) -> None:
+    found = against(OTHERWISE[limiter](), own, RULES, minutes=6)
+    assert found.let_through(3, 5) >= 0.7 * 300
+    assert found.refused_share(4, 5) < 0.02
+
+
+def test_worker_that_started_among_429s_sends_again_once_they_are_over(own: OwnIntegration) -> None:
+    rules = rules_with(base=1, max_delay=1, event_cost=2)
+    found = against(outage(50), own, rules, minutes=5)
+    assert found.passed[4] > 100
 
 
 def test_limit_is_used_although_some_are_refused_at_random(own: OwnIntegration) -> None:

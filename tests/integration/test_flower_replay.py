@@ -189,11 +189,11 @@ def test_unknown_job_is_told_so_with_status_404(visitor: Visitor) -> None:
 
 
 def test_log_of_flower_tells_of_replays_without_personal_data(
-    visitor: Visitor, letters: DeadLetterQueue
+    logged: Visitor, letters: DeadLetterQueue
 ) -> None:
     bury(letters, Sample("m-wendy"))
-    confirmed(visitor, asked(visitor, "replay-all"))
-    log = visitor.log.read_text()
+    confirmed(logged, asked(logged, "replay-all"))
+    log = logged.log.read_text()
     assert "replay of 1 dead letters begins" in log
     assert "wendy" not in log.lower()
 

@@ -187,9 +187,10 @@ class AtomicFetchMixin:
         if not mark:
             self._queue_has_some = reply is not None
             raise Empty
-        if not lost_fetches().answer(mark):
-            raise Empty  # the reply is so late that the fetch counts as lost
         wait, messages, charged, tags, *aside = reply
+        if not lost_fetches().answer(mark):
+            self._refund(charged)
+            raise Empty  # the reply is so late that the fetch counts as lost
         self._report_put_aside(*aside)
         self._queue_has_some = bool(messages)
         if float(wait) > 0:
@@ -218,7 +219,8 @@ class AtomicFetchMixin:
         events, size = max(1, self.qos.can_consume_max_estimate()), max(1, self.qos.bytes_left)
         for place, each in enumerate(zip(messages, tags, charged, strict=True)):
             if events <= 0 or size <= 0:
-                self._give_back([tag.decode() for tag in tags[place:]], sum(charged[place:]))
+                self.qos._put_back([tag.decode() for tag in tags[place:]])
+                self._refund(charged[place:])
                 break
             try:
                 payloads.append(payload_of(*each, self.queue, self.limits or NO_LIMITS))
@@ -255,17 +257,17 @@ class AtomicFetchMixin:
     def _hand_over(self: Any, payloads: Sequence[dict[str, Any]]) -> None:
         tags = [each["properties"]["delivery_tag"] for each in payloads]
         if self.queue not in self.connection._callbacks:  # the consumer was cancelled meanwhile
-            self._give_back(tags, sum(each["properties"][CHARGED_PROPERTY] for each in payloads))
+            self.qos._put_back(tags)
+            self._refund([each["properties"][CHARGED_PROPERTY] for each in payloads])
             return
         self.fetched_tags.update(tags)
         for payload in payloads:
             self.connection._deliver(payload, self.queue)
 
-    def _give_back(self: Any, tags: Sequence[str], charged: int) -> None:
-        """Put messages back; the gate charged for so many of their events."""
-        self.qos._put_back(tags)
+    def _refund(self: Any, charged: Sequence[int]) -> None:
+        """Tell how many events of messages that are put back the gate has charged."""
         if self.on_unused:
-            self.on_unused(charged)
+            self.on_unused(sum(charged))
 
 
 def _wake_loop_after(seconds: float) -> None:

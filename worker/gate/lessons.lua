@@ -130,7 +130,8 @@ local function learn_window(requests, refused)
     local turn, elapsed = number(PACE, 'turn_at'), since_lesson()
     local is_exact = turn and turn <= now and now - turn < rules.silence
     if not is_exact then
-        redis.call('HDEL', PACE, 'turn_seen', 'is_long')
+        redis.call('HDEL', PACE, 'turn_seen')
+        doubt_windows()
         redis.call('HSET', PACE, 'turn_at', now)
     end
     local began = (is_exact and turn - 1 or number(PACE, 'refused_at')) - rules.window
@@ -141,6 +142,7 @@ local function learn_window(requests, refused)
     local before = number(PACE, 'limit')
     if before and not is_exact then shown = math.min(shown, before) end
     if before then shown = math.max(shown, refused < 3 and before or before / 3) end
+    shown = math.max(rules.slowest_rate, shown)
     begin_lesson()
     redis.call('HDEL', PACE, 'in_vain')
     redis.call('HSET', PACE, 'lesson_rate', shown)

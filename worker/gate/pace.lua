@@ -65,6 +65,9 @@ end
 -- Forget when the windows of Mailgun's limit turn.
 local function forget_turns() redis.call('HDEL', PACE, 'turn_at', 'turn_seen', 'is_long') end
 
+-- Forget that windows are long: refusals among requests that pass show another kind of limit.
+local function doubt_windows() redis.call('HDEL', PACE, 'is_long') end
+
 -- A turn is noted when the first answer after it is reported, so requests may pass a little before.
 local TURN_SLACK = 2
 
@@ -72,11 +75,12 @@ local TURN_SLACK = 2
 -- before, which are what a window allows: if the turns are known, windows were seen to be long, and
 -- the one before was used. Else return nil.
 local function long_window()
+    if redis.call('HEXISTS', PACE, 'is_long') == 0 then return nil end
     local turn, shown = number(PACE, 'turn_at'), number(PACE, 'lesson_rate')
-    if not (turn and shown and number(PACE, 'is_long')) or turn > now then return nil end
+    if not (turn and shown) or turn > now then return nil end
     turn = turn + rules.window * math.floor((now - turn) / rules.window)
     local before = passed_since(turn - rules.window - TURN_SLACK, turn - TURN_SLACK)
-    local allowed = shown * rules.window
+    local allowed = math.max(rules.slowest_rate, shown) * rules.window
     if before < 0.9 * allowed then return nil end
     return passed_since(turn), math.max(before, allowed)
 end

@@ -18,15 +18,15 @@ local function next_turn()
     if row >= 3 and is_near_usual() then return number(PACE, 'window_at') + window - 0.5 end
     local turn = number(PACE, 'turn_at')
     if not turn or noise() >= 0.005 then return nil end
-    if turn > now then return turn end
+    if turn > now then return turn <= now + window and turn or nil end  -- else the clock went back
     if (number(PACE, 'episode_at') or now) < turn then  -- tried again at that turn, and refused
         if now - turn >= rules.silence then forget_turns() end
         return nil
     end
     if not number(PACE, 'turn_seen') then return nil end
     turn = turn + window * math.floor((now - turn) / window)
-    local allowed = window * (number(PACE, 'lesson_rate') or math.huge)
-    local share = passed_since(turn) / allowed
+    local shown = number(PACE, 'lesson_rate') or math.huge
+    local share = passed_since(turn) / (window * math.max(shown, number(PACE, 'limit') or 0))
     local enough = number(PACE, 'is_long') and 3 or 5
     return (share >= 0.9 or share >= 0.3 and row >= enough) and turn + window or nil
 end
@@ -57,6 +57,7 @@ local function note_throttling(seconds, why)
     if alone then
         redis.call('HSET', PACE, 'episode_at', now)
         if not turn and (limited or back_at_limit()) and can_learn() then
+            if limited then doubt_windows() end
             learn()
         else
             redis.call('HINCRBY', PACE, 'refused_slower', 1)
@@ -92,11 +93,13 @@ local function note_passed(requests)
     if silence >= rules.silence and (limited or refused >= 3) then
         learn_window(requests, refused)
     elseif limited and can_learn() then
+        doubt_windows()
         learn()
     end
     local is_shown = silence >= rules.silence or number(PACE, 'turn_at') and refused >= 3
     if is_shown and now - (number(PACE, 'refused_at') or 0) <= 2 then
         redis.call('HSET', PACE, 'turn_at', now, 'turn_seen', 1)
+        if silence < rules.silence then doubt_windows() end
         if silence >= 0.75 * rules.window then redis.call('HSET', PACE, 'is_long', 1) end
     end
     redis.call('HDEL', PACE, 'throttles', 'episode', 'episode_at')
