@@ -36,7 +36,7 @@ browser: install  ## a Chromium for the tests that click, where the system has n
 test: install  ## every test that needs nothing but this machine
 	@$(BIN)/python -m pytest -n $(TESTS_AT_ONCE) --dist loadscope --no-loadscope-reorder
 
-test-unit: install  ## the tests of pure modules, about a minute
+test-unit: install  ## the tests of pure modules, half a minute
 	@$(BIN)/python -m pytest tests/unit -q
 
 chaos: install  ## the full chaos suite: thousands of events through each fault, in every mode; more than an hour, CHAOS_FORM=single a quarter
