@@ -62,6 +62,11 @@ local function passed_since(moment, before)
     return passed
 end
 
+-- Return when the current window began, of windows of which one began at `turn`.
+local function window_began(turn)
+    return turn + rules.window * math.floor((now - turn) / rules.window)
+end
+
 -- Forget when the windows of Mailgun's limit turn.
 local function forget_turns() redis.call('HDEL', PACE, 'turn_at', 'turn_seen', 'is_long') end
 
@@ -78,7 +83,7 @@ local function long_window()
     if redis.call('HEXISTS', PACE, 'is_long') == 0 then return nil end
     local turn, shown = number(PACE, 'turn_at'), number(PACE, 'lesson_rate')
     if not (turn and shown) or turn > now then return nil end
-    turn = turn + rules.window * math.floor((now - turn) / rules.window)
+    turn = window_began(turn)
     local before = passed_since(turn - rules.window - TURN_SLACK, turn - TURN_SLACK)
     local allowed = math.max(rules.slowest_rate, shown) * rules.window
     if before < 0.9 * allowed then return nil end

@@ -24,7 +24,7 @@ local function next_turn()
         return nil
     end
     if not number(PACE, 'turn_seen') then return nil end
-    turn = turn + window * math.floor((now - turn) / window)
+    turn = window_began(turn)
     local shown = number(PACE, 'lesson_rate') or math.huge
     local share = passed_since(turn) / (window * math.max(shown, number(PACE, 'limit') or 0))
     local enough = number(PACE, 'is_long') and 3 or 5
