@@ -14,7 +14,12 @@ from worker.consumer.application import celery_app, queue_named
 from worker.consumer.bootsteps import DrainOnShutdown, Housekeeping
 from worker.consumer.housekeeping import has_ended, leave
 from worker.consumer.shutdown import end_soon
-from worker.consumer.startup import check_redis, settings_or_exit, tune_gc, validate_configuration
+from worker.consumer.startup import (
+    check_redis,
+    settings_or_exit,
+    tune_python,
+    validate_configuration,
+)
 from worker.monitoring import log
 from worker.monitoring.metrics import serve_metrics
 from worker.privacy import disclose
@@ -69,8 +74,8 @@ def _start_metrics_server(**_: Any) -> None:
 
 
 @signals.worker_ready.connect
-def _tune_gc(**_: Any) -> None:
-    tune_gc()
+def _tune_python(**_: Any) -> None:
+    tune_python()
 
 
 @signals.worker_shutting_down.connect

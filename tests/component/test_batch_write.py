@@ -407,7 +407,7 @@ def test_member_without_an_answer_last_time_is_written_alone_at_the_end(
     there = HoldsMembers(*listed(1, 2, 3))
     had: list[int] = []
     there.meanwhile[6] = doing(lambda: had.append(len(locks(own))))
-    tried = replace(patch_for(2, plan="pro"), alone=True)
+    tried = patch_for(2, plan="pro")._replace(alone=True)
     assert (
         deliver(own, there, patch_for(1, plan="pro"), tried, patch_for(3, plan="pro"))
         == [OutcomeKind.DELIVERED] * 3

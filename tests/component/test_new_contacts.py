@@ -1,7 +1,6 @@
 """New contacts with a trusted ledger: no request of their own, and no "yes" over a known "no"."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -114,7 +113,7 @@ def test_member_in_capitals_on_the_list_is_no_new_contact(account: Account) -> N
     entry = Member("Jane.Doe@Example.COM", subscribed=False, vars={"plan": "free"}).entry()
     account.mailgun.upsert_many([entry])
     account.sync()
-    patch = replace(wants(0, consent=True, company="Acme").patch, address="jane.doe@example.com")
+    patch = wants(0, consent=True, company="Acme").patch._replace(address="jane.doe@example.com")
     assert deliver(account.delivery(batch=1), [TimedPatch(patch, wants(0).order)]) == {
         OutcomeKind.DELIVERED
     }
@@ -196,7 +195,7 @@ def test_unknown_address_is_read_if_the_ledger_may_not_know_all(
 
 def test_unknown_address_in_another_form_than_plain_is_read(account: Account) -> None:
     account.sync()
-    patch = replace(wants(1, plan="pro").patch, address="jané@example.com")
+    patch = wants(1, plan="pro").patch._replace(address="jané@example.com")
     assert reads(account, TimedPatch(patch, wants(1).order)) == 1
 
 

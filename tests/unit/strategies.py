@@ -47,6 +47,8 @@ patches = st.builds(
     vars=fields,
     consent=st.none() | st.booleans(),
     at=st.none(),
+    consent_unclear=st.just(value=False),
+    undated=st.just(value=False),
 )
 
 seconds = st.floats(0, 4e9)

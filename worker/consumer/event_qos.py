@@ -8,7 +8,7 @@ import redis
 from kombu.transport import redis as kombu_redis
 from kombu.transport import virtual
 
-from worker.consumer.load import Weight, load
+from worker.consumer.load import Weight, Weights, load
 from worker.consumer.message_properties import WEIGHT_PROPERTY
 from worker.queue.in_flight import put_back
 
@@ -26,8 +26,7 @@ class EventQoS(kombu_redis.QoS):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # By delivery tag.
-        self._weights: dict[str, Weight] = {}
+        self._weights = Weights()
 
     def append(self, message: Any, delivery_tag: str) -> None:
         """Remember a fetched message; a message of another queue is noted as kombu does it.
@@ -38,19 +37,19 @@ class EventQoS(kombu_redis.QoS):
         """
         if delivery_tag in self.channel.fetched_tags:
             self.channel.fetched_tags.remove(delivery_tag)
-            self._weights[delivery_tag] = message.properties.get(WEIGHT_PROPERTY, Weight())
+            self._weights.add({delivery_tag: message.properties.get(WEIGHT_PROPERTY, Weight())})
             virtual.QoS.append(self, message, delivery_tag)
         else:
             super().append(message, delivery_tag)
 
     def ack(self, delivery_tag: str) -> None:
         """Acknowledge the message, which makes room for another."""
-        self._weights.pop(delivery_tag, None)
+        self._weights.remove([delivery_tag])
         super().ack(delivery_tag)
 
     def drop(self, delivery_tag: str) -> None:
         """Forget a message that this worker no longer has; Redis is not asked."""
-        self._weights.pop(delivery_tag, None)
+        self._weights.remove([delivery_tag])
         self._delivered.pop(delivery_tag, None)
 
     def can_consume(self) -> bool:
@@ -64,23 +63,20 @@ class EventQoS(kombu_redis.QoS):
     @property
     def in_hand(self) -> int:
         """The number of messages in hand, with those that consumer/load.py counts."""
-        return len(self._all())
+        return len(self._weights) + len(load())
 
     @property
     def bytes_left(self) -> int:
         """The number of bytes that there is room for; negative if there are too many."""
         limits = self.channel.limits
         most: int = limits.bytes if limits else UNLIMITED_BYTES
-        return most - sum(each.bytes for each in self._all())
+        return most - self._weights.bytes - load().bytes
 
     def _room(self) -> int:
-        weights = self._all()
-        if any(each.alone for each in weights):
+        ours, others = self._weights, load()
+        if ours.alone or others.alone:
             return 0
-        return load().most_events(int(self.prefetch_count)) - sum(each.events for each in weights)
-
-    def _all(self) -> list[Weight]:
-        return [*self._weights.values(), *load().weights()]
+        return others.most_events(int(self.prefetch_count)) - ours.events - others.events
 
     def restore_by_tag(self, tag: Any, client: Any = None, leftmost: bool = False) -> None:  # noqa: FBT001, FBT002  kombu's
         """Put a message back on its queue, in one step; do nothing if it was acknowledged.

@@ -3,8 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from worker.consumer.load import Weight, weight_of
 from worker.consumer.message_properties import CHARGED_PROPERTY, MESSAGE_PROPERTY, WEIGHT_PROPERTY
@@ -13,8 +12,7 @@ from worker.queue.intake import parse_raw
 from worker.queue.message import Message
 
 
-@dataclass(frozen=True, slots=True)
-class FetchedMessage:
+class FetchedMessage(NamedTuple):
     """A message that this worker has in hand.
 
     Attributes:

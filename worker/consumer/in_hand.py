@@ -36,7 +36,8 @@ class InHand:
 
     def add(self, messages: Iterable[FetchedMessage]) -> None:
         """Add messages."""
-        self._messages.update((each.tag, each) for each in messages)
+        for each in messages:
+            self._messages[each.tag] = each
 
     def begin(self) -> None:
         """Count a batch that is under way from now on."""

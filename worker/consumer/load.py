@@ -6,9 +6,9 @@ and a message that has to be alone waits until both have ended.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from threading import Lock
+from typing import TYPE_CHECKING, NamedTuple
 
 from worker.queue.message import Message
 from worker.queue.poison import ALONE_AFTER
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from worker.consumer.room import Room
 
 
-@dataclass(frozen=True, slots=True)
-class Weight:
+class Weight(NamedTuple):
     """The share of a worker's room that one message in hand takes.
 
     Attributes:
@@ -32,6 +31,9 @@ class Weight:
     alone: bool = False
 
 
+NO_WEIGHT = Weight(0)
+
+
 def weight_of(message: Message, size: int, events: int) -> Weight:
     """Return the weight of a message.
 
@@ -43,8 +45,52 @@ def weight_of(message: Message, size: int, events: int) -> Weight:
     return Weight(events, max(size, message.size), message.returns >= ALONE_AFTER)
 
 
-class Load:
+class Weights:
     """The weights of messages by their delivery tags. Safe to share between threads.
+
+    Attributes:
+        events: The number of events of all messages together.
+        bytes: Their bytes.
+        alone: The number of messages beside which no other is fetched.
+    """
+
+    def __init__(self) -> None:
+        """Start with no messages."""
+        self.events = self.bytes = self.alone = 0
+        self._by_tag: dict[str, Weight] = {}
+        self._lock = Lock()
+
+    def __len__(self) -> int:
+        """Return the number of messages."""
+        return len(self._by_tag)
+
+    def add(self, weights: Mapping[str, Weight]) -> None:
+        """Count these messages, too."""
+        with self._lock:
+            for tag, weight in weights.items():
+                self._count(self._by_tag.pop(tag, NO_WEIGHT), -1)
+                self._count(weight, 1)
+                self._by_tag[tag] = weight
+
+    def remove(self, tags: Iterable[str]) -> None:
+        """Stop counting these messages; tags that were not counted are ignored."""
+        with self._lock:
+            for tag in tags:
+                self._count(self._by_tag.pop(tag, NO_WEIGHT), -1)
+
+    def weights(self) -> list[Weight]:
+        """Return the weights of all messages that are counted."""
+        return list(self._by_tag.values())
+
+    def _count(self, weight: Weight, times: int) -> None:
+        events, its_bytes, alone = weight
+        self.events += times * events
+        self.bytes += times * its_bytes
+        self.alone += times * alone
+
+
+class Load(Weights):
+    """The weights of the messages in hand that the channel does not count.
 
     Attributes:
         room: How many events the worker may have in hand; None: as many as its prefetch count.
@@ -52,8 +98,8 @@ class Load:
 
     def __init__(self) -> None:
         """Start with no messages."""
+        super().__init__()
         self.room: Room | None = None
-        self._weights: dict[str, Weight] = {}
 
     def most_events(self, prefetch_count: int) -> int:
         """Return how many events the worker may have in hand.
@@ -64,19 +110,6 @@ class Load:
         """
         room = self.room
         return room.events if room and room.least == prefetch_count else prefetch_count
-
-    def add(self, weights: Mapping[str, Weight]) -> None:
-        """Count these messages, too."""
-        self._weights.update(weights)
-
-    def remove(self, tags: Iterable[str]) -> None:
-        """Stop counting these messages; tags that were not counted are ignored."""
-        for tag in tags:
-            self._weights.pop(tag, None)
-
-    def weights(self) -> list[Weight]:
-        """Return the weights of all messages that are counted."""
-        return list(self._weights.values())
 
 
 @lru_cache(maxsize=1)

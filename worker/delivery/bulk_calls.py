@@ -17,7 +17,6 @@ next one is sampled, because the account may answer so from now on.
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 
 from worker.delivery.batch_policy import chunked, is_plain_address
 from worker.delivery.bulk_sample import Look, by_worth, look_at
@@ -127,7 +126,7 @@ class BulkCalls:
             trust.note_answer(form)
             if trust.is_odd(form):
                 self._note_other(form, outcome)
-                self._give_up(updates, replace(outcome, unsettled=trust.is_late()))
+                self._give_up(updates, outcome._replace(unsettled=trust.is_late()))
             else:
                 self._check_call(updates, outcome, form)
         elif len(entries) > 1 and _may_be_one_members(outcome):
@@ -179,14 +178,14 @@ class BulkCalls:
                 self._note_other(form, outcome)
                 self._doubt(updates, form, look)
                 return
-        stored = replace(outcome, kind=OutcomeKind.DELIVERED, unsettled=False)
+        stored = outcome._replace(kind=OutcomeKind.DELIVERED, unsettled=False)
         self._note_other(form, stored)
         doubted = look.unreadable if look and not trust.believes(form) else ()
         for update in updates:
             current = look.shown.get(update) if look else None
             if update not in doubted:
                 member = current or update.member
-                update.complete(replace(stored, member=member, requests=update.requests))
+                update.complete(stored._replace(member=member, requests=update.requests))
 
     def _note_other(self, form: Form, outcome: Outcome) -> None:
         if form is Form.OTHER:

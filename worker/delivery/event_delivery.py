@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import assert_never
 
-from worker.delivery.retry_policy import Bury, Decision, Done, Retry, Snooze
+from worker.delivery.retry_policy import AGAIN, Bury, Decision, Done, Retry, Snooze
 from worker.delivery.worker_registry import TEXT_LENGTH
 from worker.mailgun.outcome import Outcome, OutcomeKind, why
 from worker.members.merge import fields_of
@@ -82,14 +82,14 @@ class EventDelivery:
     @property
     def has_ended(self) -> bool:
         """Return whether the event is done or buried, and not to be tried again."""
-        return not isinstance(self.ending, Retry | Snooze)
+        return not isinstance(self.ending, AGAIN)
 
     @property
     def not_understood(self) -> Sequence[str]:
         """Return what of the event was not understood, as `Patch.not_understood` names it."""
         return self.patch.not_understood if self.patch else ()
 
-    @cached_property
+    @property
     def outcome_label(self) -> str:
         """Return the label under which the result is counted and logged."""
         return _outcome_label(self.ending, self.outcome)

@@ -5,7 +5,7 @@ from collections import Counter
 from typing import Any
 
 from worker.delivery.event_delivery import EventDelivery
-from worker.delivery.retry_policy import Bury, Done, Retry, Snooze
+from worker.delivery.retry_policy import AGAIN, Bury, Done, Retry, Snooze
 from worker.privacy import digest, redacted
 
 logger = logging.getLogger("signal_mailgun.delivery")
@@ -44,7 +44,7 @@ def _fields(event: EventDelivery, digest_key: bytes) -> dict[str, Any]:
         "status": outcome.status if outcome else None,
         "attempt": message.attempts + 1 if outcome else None,
         "delay_seconds": round(decision.delay, 1)
-        if isinstance(decision, Retry | Snooze) and not event.is_locked
+        if isinstance(decision, AGAIN) and not event.is_locked
         else None,
         "not_understood": ", ".join(event.not_understood) or None,
     }

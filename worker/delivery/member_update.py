@@ -271,5 +271,5 @@ class MemberUpdate:
             settled = kind if kind is OutcomeKind.SUPERSEDED else OutcomeKind.UNCHANGED
             return Outcome(settled, member=self.plan.member, requests=self.requests)
         if outcome.kind is OutcomeKind.DELIVERED and kind is not OutcomeKind.DELIVERED:
-            return replace(outcome, kind=kind)
+            return outcome._replace(kind=kind)
         return outcome

@@ -19,13 +19,12 @@ from worker.delivery.member_requests import CHUNK_SIZE
 from worker.delivery.outcome_stats import OutcomeStats
 from worker.delivery.permits import Permits
 from worker.delivery.retry_policy import (
+    AGAIN,
     Bury,
     Decision,
     Done,
-    Retry,
     RetryPolicy,
     RetryState,
-    Snooze,
     decide,
 )
 from worker.delivery.waiting_events import Waiting
@@ -186,7 +185,7 @@ class EventProcessor:
         delayed = [
             (each, each.decision.delay)
             for each in events
-            if isinstance(each.decision, Retry | Snooze) and not each.is_locked
+            if isinstance(each.decision, AGAIN) and not each.is_locked
         ]
         buried = [
             (each, each.decision.reason) for each in events if isinstance(each.decision, Bury)

@@ -11,7 +11,7 @@ An event that reaches a limit is buried. `processor.py` carries the decision out
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
 from worker.mailgun.outcome import Outcome, OutcomeKind
 from worker.queue.dead_letter_reasons import DeadLetterReason
@@ -52,6 +52,7 @@ class Bury:
 
 
 Decision = Done | Retry | Snooze | Bury
+AGAIN = (Retry, Snooze)  # decisions for another try; a tuple is asked faster than a union
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,7 @@ class RetryPolicy:
     max_age_seconds: float = 24 * 3600
 
 
-@dataclass(frozen=True)
-class RetryState:
+class RetryState(NamedTuple):
     """What the earlier attempts of an event have used up, once another attempt has ended.
 
     Attributes:

@@ -3,15 +3,14 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 from worker.mailgun.answer_json import decoded, why_unusable
 from worker.signal.address import lenient_address
+from worker.signal.quick_json import ascii_json
 
 JSON_BLANKS = " \t\r\n\ufeff"
 NO_VARS = ("", "null", '""', "[]")  # JSON texts of a member without variables
-ASCII_JSON = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 SUBSCRIBED = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
@@ -53,17 +52,15 @@ class Member:
 
         The text is ASCII, because a part of a multipart form does not state its encoding.
         """
-        named = f'"name":{json.dumps(self.name)},' if self.name else ""
-        subscribed = "true" if self.subscribed else "false"
-        return (
-            f'{{"address":{json.dumps(self.address)},{named}"subscribed":{subscribed},'
-            f'"vars":{self.vars_text}}}'
+        named = {"name": self.name} if self.name else {}
+        return ascii_json(
+            {
+                "address": self.address,
+                **named,
+                "subscribed": self.subscribed,
+                "vars": self.vars,
+            }
         )
-
-    @cached_property
-    def vars_text(self) -> str:
-        """Return the variables as JSON in ASCII."""
-        return ASCII_JSON.encode(self.vars)
 
 
 @dataclass(frozen=True)

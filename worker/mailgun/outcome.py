@@ -16,9 +16,9 @@ a bug in this program                  crashed
 Times are UTC.
 """
 
-from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from worker.mailgun.member import Member, Unreadable, found_in, is_same_address, other_address_in
 from worker.mailgun.page import Page, Query, page_in, smaller
@@ -69,8 +69,7 @@ class OutcomeKind(StrEnum):
     CRASHED = "crashed"
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """The outcome of one attempt.
 
     Attributes:
@@ -97,7 +96,7 @@ class Outcome:
 
     def with_requests(self, requests: int) -> "Outcome":
         """Return the outcome with this number of requests."""
-        return self if self.requests == requests else replace(self, requests=requests)
+        return self if self.requests == requests else self._replace(requests=requests)
 
     @property
     def summary(self) -> str:
@@ -189,8 +188,8 @@ def list_outcome(answer: Response | NoResponse, now: datetime) -> Outcome:
     if list_exists(answer):
         return Outcome(OutcomeKind.UNCHANGED, 200, requests=1)
     if isinstance(answer, Response) and answer.status == 200:
-        return replace(_strange(answer), requests=1)
-    return replace(_trouble(answer, now), requests=1)
+        return _strange(answer)._replace(requests=1)
+    return _trouble(answer, now)._replace(requests=1)
 
 
 def list_exists(answer: Response | NoResponse) -> bool:
@@ -236,7 +235,8 @@ def _strange(answer: Response) -> Outcome:
 
 
 def _unwritten(answer: Response | NoResponse, now: datetime) -> Outcome:
-    return replace(_trouble(answer, now), unsettled=isinstance(answer, NoResponse) and answer.asked)
+    unsettled = isinstance(answer, NoResponse) and answer.asked
+    return _trouble(answer, now)._replace(unsettled=unsettled)
 
 
 def _trouble(answer: Response | NoResponse, now: datetime) -> Outcome:

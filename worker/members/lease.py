@@ -46,6 +46,7 @@ class MemberLease:
         digest: The digest of the address that the member's Redis keys hold.
         token: The delivery's token, the value of the member's lock.
         record: What is known of the member by now. The release stores it if it is not `stored`.
+        keys: The Redis keys of the member's lock and of its hash.
         stored: The record that Redis holds.
         cached: The member as Mailgun last confirmed it before this lease; None if the ledger holds
             no such copy, or newer knowledge contradicts it.
@@ -68,6 +69,7 @@ class MemberLease:
     digest: str
     token: str
     record: Record
+    keys: tuple[str, str] = ("", "")
     stored: Record | None = None
     cached: Copy | None = None
     trust: Trust = Trust.NONE

@@ -111,13 +111,12 @@ class Ledger:
             redis.RedisError: Redis did not answer; `repeat` frees the locks that were taken.
         """
         digests = [self.digest_of(each) for each in addresses]
+        keys = [(self.keys.lock(each), self.keys.member(each)) for each in digests]
         token = uuid4().hex
         began = uptime()
         answer = self.repeats.attempt(
-            partial(self._run, ACQUIRE, digests, token, self._lease_ms, self.list_mark),
-            otherwise=partial(
-                self._give_up_leases, [self.keys.lock(each) for each in digests], token
-            ),
+            partial(self._run, ACQUIRE, keys, token, self._lease_ms, self.list_mark),
+            otherwise=partial(self._give_up_leases, [lock for lock, _ in keys], token),
         )
         if answer[0] == "on_hold":
             return OnHold(float(answer[1]))
@@ -125,14 +124,16 @@ class Ledger:
         times, up = Times(*(float(each or 0) for each in moments)), uptime()
         return [
             self._lease_of(
-                MemberLease(address, digest, token, NEW, opened_at=times.now, opened_up=up),
+                MemberLease(address, digest, token, NEW, own, opened_at=times.now, opened_up=up),
                 Stored(*found),
                 times,
                 began,
             )
             if found
             else Locked()
-            for address, digest, found in zip(addresses, digests, answer[5:], strict=True)
+            for address, digest, own, found in zip(
+                addresses, digests, keys, answer[5:], strict=True
+            )
         ]
 
     def _lease_of(
@@ -174,10 +175,10 @@ class Ledger:
             encode(note) if note is not lease.record else ""
             for lease, note in zip(leases, notes, strict=True)
         ]
-        digests = [each.digest for each in leases]
+        keys = [each.keys for each in leases]
         token = leases[0].token
         answer = self._run(
-            RENEW, digests, token, self._lease_ms, charge, self._record_seconds, *records
+            RENEW, keys, token, self._lease_ms, charge, self._record_seconds, *records
         )
         if answer[0] == "on_hold":
             return OnHold(float(answer[1]))
@@ -212,7 +213,7 @@ class Ledger:
         release_all = partial(
             self._run,
             RELEASE,
-            [each.digest for each in leases],
+            [each.keys for each in leases],
             leases[0].token,
             charge,
             self._record_seconds,
@@ -287,9 +288,7 @@ class Ledger:
     def _record_seconds(self) -> int:
         return int(self.days * 86_400)
 
-    def _run(self, body: str, digests: Sequence[str], *args: Any) -> Any:
-        members = chain.from_iterable(
-            (self.keys.lock(each), self.keys.member(each)) for each in digests
-        )
+    def _run(self, body: str, members: Sequence[tuple[str, str]], *args: Any) -> Any:
+        """Run a script for members, each named by the keys of its lock and its hash."""
         ours = self.keys.opt_outs, self.keys.synced, self.keys.look_after, self.keys.waiting
-        return self.gate.run_shared(body, [*ours, *members], *args)
+        return self.gate.run_shared(body, [*ours, *chain.from_iterable(members)], *args)

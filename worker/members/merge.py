@@ -9,7 +9,7 @@ An undated patch, whose time stamp was not understood, sets only what no event h
 consent of an event with a time overrules its "no"; its "yes" overrules nothing.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from worker.mailgun.member import Member
 from worker.members.record import CONSENT, FIRST, UNDATED_AT, EventOrder, No, Record
@@ -40,14 +40,13 @@ def without_stale_fields(patch: Patch, record: Record, order: EventOrder) -> Pat
     if patch.undated:
         return _without_set_fields(patch, record)
     orders = record.orders
-    if not any(each > order for each in orders.values()):
+    if not orders or max(orders.values()) <= order:
         return patch
 
     def stands(name: str) -> bool:
         return name not in orders or orders[name] <= order
 
-    return replace(
-        patch,
+    return patch._replace(
         name=patch.name if stands("name") else None,
         vars={name: value for name, value in patch.vars.items() if stands(f"vars.{name}")},
         consent=patch.consent if stands(CONSENT) else None,
@@ -62,8 +61,7 @@ def _without_set_fields(patch: Patch, record: Record) -> Patch:
     orders, said = record.orders, patch.consent
     known = CONSENT in orders
     overruled = (known or record.no) if said else (known and orders[CONSENT].at > UNDATED_AT)
-    return replace(
-        patch,
+    return patch._replace(
         name=patch.name if "name" not in orders else None,
         vars={name: value for name, value in patch.vars.items() if f"vars.{name}" not in orders},
         consent=None if overruled else said,
@@ -81,8 +79,7 @@ def filling(patch: Patch, current: Member | None) -> Patch:
     """
     if not patch.undated or current is None:
         return patch
-    return replace(
-        patch,
+    return patch._replace(
         name=None if current.name else patch.name,
         vars={name: value for name, value in patch.vars.items() if name not in current.vars},
         consent=None if patch.consent and not current.subscribed else patch.consent,
@@ -112,12 +109,16 @@ def after_patch(
     consent, no = record.consent, record.no
     if patch.consent is not None:
         consent, no = patch.consent, _no_after(no, patch.consent, order, rules, now)
-    return record._replace(
-        name=record.name if patch.name is None else patch.name,
-        vars={**record.vars, **patch.vars},
-        consent=consent,
-        orders={**record.orders, **known},
-        no=no,
+    return Record(
+        record.name if patch.name is None else patch.name,
+        {**record.vars, **patch.vars},
+        consent,
+        {**record.orders, **known},
+        no,
+        lifted_at=record.lifted_at,
+        seen_at=record.seen_at,
+        absent=record.absent,
+        late=record.late,
     )
 
 

@@ -1,7 +1,7 @@
 """Plan the merge of one member's patches: the member to write, and the outcome of each patch."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from worker.mailgun.member import Member
 from worker.mailgun.outcome import OutcomeKind
@@ -18,8 +18,7 @@ from worker.members.record import EventOrder, No, Record, digest_of
 from worker.signal.patch import Patch
 
 
-@dataclass(frozen=True)
-class TimedPatch:
+class TimedPatch(NamedTuple):
     """A patch with the order of its event.
 
     Attributes:
@@ -33,8 +32,7 @@ class TimedPatch:
     alone: bool = False
 
 
-@dataclass(frozen=True)
-class MergePlan:
+class MergePlan(NamedTuple):
     """The plan for one member.
 
     Attributes:

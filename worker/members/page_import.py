@@ -9,7 +9,7 @@ The callers choose the pages and the times: `opt_outs.py` and `sync.py`.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from worker.mailgun.client import MailgunClient
@@ -123,7 +123,7 @@ class PageImporter:
             raise AnotherList
 
     def _report(self, outcome: Outcome) -> None:
-        outcome, reason = replace(outcome, requests=1), why(outcome)
+        outcome, reason = outcome._replace(requests=1), why(outcome)
         hold = self.ledger.gate.record_page(outcome, reason, self.clock())
         if hold:
             self.on_hold_change(hold, reason)

@@ -1,11 +1,9 @@
 """The JSON in which the ledger stores a member's record."""
 
-import json
 from typing import Any
 
 from worker.members.record import CONSENT, Absence, EventOrder, Late, No, Record
-
-COMPACT = json.JSONEncoder(separators=(",", ":"))
+from worker.signal.quick_json import compact_json, loads
 
 
 def encode(record: Record) -> str:
@@ -29,7 +27,7 @@ def encode(record: Record) -> str:
         "absent": record.absent,
         "late": record.late,
     }
-    return COMPACT.encode({name: each for name, each in data.items() if each})
+    return compact_json({name: each for name, each in data.items() if each})
 
 
 def decode(text: str, seen_at: float | None) -> Record:
@@ -39,7 +37,7 @@ def decode(text: str, seen_at: float | None) -> Record:
         text: The stored record.
         seen_at: When Mailgun last confirmed that the member exists, stored beside it.
     """
-    data = json.loads(text) if text else {}
+    data = loads(text) if text else {}
     name, consent = None, None
     vars_: dict[str, Any] = {}
     orders: dict[str, EventOrder] = {}

@@ -1,12 +1,12 @@
 """The hash that the ledger stores for a member: decode its record and its copy, encode the copy."""
 
-import json
 from dataclasses import replace
 from typing import NamedTuple
 
 from worker.mailgun.member import Member
 from worker.members.record import Record, after_overwriting, after_reading, after_sync
 from worker.members.record_json import decode
+from worker.signal.quick_json import compact_json, loads
 
 
 class Copy(NamedTuple):
@@ -84,12 +84,10 @@ def moment(text: str) -> float | None:
 
 def copy_of(member: Member) -> str:
     """Return the copy of a member as the ledger stores it: the JSON list name, subscribed, vars."""
-    return (
-        f"[{json.dumps(member.name)},{'true' if member.subscribed else 'false'},{member.vars_text}]"
-    )
+    return compact_json([member.name, member.subscribed, member.vars])
 
 
 def member_of(copy: str, address: str) -> Member:
     """Return the member at `address` from its stored `copy`."""
-    name, subscribed, vars_ = json.loads(copy)
+    name, subscribed, vars_ = loads(copy)
     return Member(address, name, subscribed, vars_)

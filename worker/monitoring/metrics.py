@@ -21,7 +21,7 @@ from prometheus_client import (
 from redis.backoff import NoBackoff
 from redis.retry import Retry as CommandRetry
 
-from worker.delivery.retry_policy import Bury, Decision, Done, Retry, Snooze
+from worker.delivery.retry_policy import AGAIN, Bury, Decision, Done, Retry, Snooze
 from worker.mailgun.outcome import Outcome, OutcomeKind
 from worker.monitoring.integration_gauges import PREFIX, RedisCollector, read_gauges
 from worker.monitoring.metrics_server import serve
@@ -126,7 +126,7 @@ class Metrics:
         self._outcomes(outcome_name(decision, outcome)).inc()
         if isinstance(decision, Bury):
             self._buried(str(decision.reason)).inc()
-        if outcome and not isinstance(decision, Retry | Snooze):
+        if outcome and not isinstance(decision, AGAIN):
             self._attempts().observe(message.attempts + 1)
         if outcome and isinstance(decision, Done) and message.retry_window_start is not None:
             self._deliveries().observe(max(0.0, self._clock() - message.retry_window_start))

@@ -22,6 +22,7 @@ from worker.queue.message import (
 from worker.redis_client.raw_text import bytes_of, text_of
 from worker.signal.json_text import json_text
 
+NUMBERS = (int, float)
 LATEST = 1e11  # epoch seconds: the year 5138
 # In a message's text: when a worker first fetched it, if it does not say when it was enqueued.
 STAMP = "signal_fetched_at"
@@ -258,7 +259,7 @@ def _original(header: Mapping[str, Any]) -> str | None:
 def _time(value: object) -> float | None:
     return (
         value
-        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < LATEST
+        if isinstance(value, NUMBERS) and not isinstance(value, bool) and 0 <= value < LATEST
         else None
     )
 

@@ -7,8 +7,7 @@ what cannot be read.
 import base64
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from worker.queue.body_text import body_text, is_unicode, quoted
 from worker.queue.codec import DecodeError
@@ -23,8 +22,7 @@ TASKS = (TASK, DELIVER_MANY, REPLAY_TASK)
 AROUND_AN_EVENT = 3
 
 
-@dataclass(frozen=True)
-class Envelope:
+class Envelope(NamedTuple):
     """A Celery message that could be read; its task may be another program's.
 
     Attributes:
@@ -196,4 +194,7 @@ def _or_empty(value: Any, empty: Any) -> Any:
 
 
 def _id(*given: object) -> str | None:
-    return next((each for each in given if isinstance(each, str) and each), None)
+    for each in given:
+        if isinstance(each, str) and each:
+            return each
+    return None

@@ -65,7 +65,7 @@ def events_read(message: Message) -> list[Message]:
     try:
         envelope = parse_envelope(message.original)
         task = DELIVER_MANY if _is_one_list(envelope.args) else TASK
-        return unbundle(_message(replace(envelope, task=task), lambda: message.id))
+        return unbundle(_message(envelope._replace(task=task), lambda: message.id))
     except DecodeError:
         bare = _bare_event(message.original)
         return [replace(message, args=(bare,), original=None)] if bare else []

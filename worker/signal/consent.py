@@ -144,14 +144,13 @@ def resolve_consent(readings: Iterable[Consent]) -> Consent:
     have been a no. Without a YES or NO that counts, the result is UNCLEAR, else UNKNOWN, else
     ABSENT.
     """
-    seen = set[Consent]()
+    so_far = Consent.ABSENT
     for reading in readings:
-        if reading is Consent.NO or (reading is Consent.YES and Consent.UNCLEAR not in seen):
+        if reading is Consent.NO or (reading is Consent.YES and so_far is not Consent.UNCLEAR):
             return reading
-        seen.add(reading)
-    return next(
-        (each for each in (Consent.UNCLEAR, Consent.UNKNOWN) if each in seen), Consent.ABSENT
-    )
+        if reading is Consent.UNCLEAR or (reading is Consent.UNKNOWN and so_far is Consent.ABSENT):
+            so_far = reading
+    return so_far
 
 
 def _read(value: Any, deeper: int) -> Consent:

@@ -17,6 +17,8 @@ from pydantic import (
 from worker.signal.timestamp import UnreadableTimestamp, read_timestamp
 
 CONTAINERS = (dict, list)
+OBJECTS = (dict, Mapping)  # `dict` first: to ask an abstract class takes longer
+NOTHING: tuple[Any, ...] = (None, [], "")  # as clients write that there is no context
 NESTING_LIMIT = 100  # far above any real event, far below Python's recursion limit
 
 
@@ -25,9 +27,9 @@ class MalformedEvent(ValueError):
 
 
 def _text(value: object) -> str | None:
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        return None
-    return str(value).strip() or None
+    if isinstance(value, str):
+        return value.strip() or None
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
@@ -76,13 +78,11 @@ class SignalEvent(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _nulls_are_absent(cls, data: object) -> object:
-        if not isinstance(data, Mapping):
+        if not isinstance(data, OBJECTS):
             return data
         present = {name: value for name, value in data.items() if value is not None}
         context = present.get("context")
-        present["context_unread"] = context not in (None, [], "") and not isinstance(
-            context, Mapping
-        )
+        present["context_unread"] = not isinstance(context, OBJECTS) and context not in NOTHING
         present["undated"] = False
         try:
             present["timestamp"] = read_timestamp(data.get("timestamp"))
@@ -104,7 +104,7 @@ def parse_event(data: object) -> SignalEvent:
     """
     if isinstance(data, SignalEvent):
         return data
-    if not isinstance(data, Mapping):
+    if not isinstance(data, OBJECTS):
         raise MalformedEvent(f"an event is a JSON object, not {_json_kind(data)}")
     if deeper_than(NESTING_LIMIT, data):
         raise MalformedEvent(f"the event is nested more than {NESTING_LIMIT} deep")
@@ -112,7 +112,8 @@ def parse_event(data: object) -> SignalEvent:
     if not isinstance(kind, str) or not kind.strip():
         raise MalformedEvent("the event has no usable `type` (page, track, identify or group)")
     try:
-        return SignalEvent.model_validate({**data, "type": kind.strip().lower()})
+        plain = kind.strip().lower()
+        return SignalEvent.model_validate(data if plain == kind else {**data, "type": plain})
     except ValidationError as error:
         raise MalformedEvent(
             f"the event's {error.errors()[0]['loc'][0]!r} cannot be read"
@@ -138,16 +139,24 @@ def _kind(type: str, event: str | None) -> str:
     return (event if type == "track" and event else type)[:80]
 
 
+def may_be_deeper_than(limit: int, text: str) -> bool:
+    """Return False if JSON has too few containers to be nested more than `limit` levels deep."""
+    return text.count("{") + text.count("[") >= limit
+
+
 def deeper_than(limit: int, value: Any) -> bool:
     """Return True if `value`, decoded JSON, is nested more than `limit` levels deep."""
-    if not isinstance(value, CONTAINERS):
-        return False
-    if limit == 1:
-        return bool(value)
-    for inner in value.values() if isinstance(value, dict) else value:
-        if isinstance(inner, CONTAINERS) and deeper_than(limit - 1, inner):
-            return True
-    return False
+    level = [value] if isinstance(value, CONTAINERS) else []
+    for _ in range(limit - 1):
+        if not level:
+            return False
+        level = [
+            inner
+            for each in level
+            for inner in (each.values() if isinstance(each, dict) else each)
+            if isinstance(inner, CONTAINERS)
+        ]
+    return any(level)
 
 
 def _json_kind(data: object) -> str:

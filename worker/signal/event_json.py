@@ -4,7 +4,8 @@ import json
 import re
 from typing import Any
 
-from worker.signal.event import NESTING_LIMIT, deeper_than
+from worker.signal.event import NESTING_LIMIT, deeper_than, may_be_deeper_than
+from worker.signal.quick_json import loads
 
 # Whole strings, and the signs that begin, separate and end values. Scanning for them needs no
 # recursion, so nesting of any depth costs no stack.
@@ -27,8 +28,8 @@ def read_json(text: str, levels: int, limit: int | None = None) -> Any:
         ValueError: The text around the events is not JSON.
     """
     try:
-        value = json.loads(text, object_hook=_plain) if KOMBU_TYPE in text else json.loads(text)
-        if limit is None or not deeper_than(limit, value):
+        value = json.loads(text, object_hook=_plain) if KOMBU_TYPE in text else loads(text)
+        if limit is None or not (may_be_deeper_than(limit, text) and deeper_than(limit, value)):
             return value
     except json.JSONDecodeError:
         raise

@@ -7,7 +7,14 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from worker.signal.event import NESTING_LIMIT, MalformedEvent, SignalEvent, deeper_than, parse_event
+from worker.signal.event import (
+    NESTING_LIMIT,
+    MalformedEvent,
+    SignalEvent,
+    deeper_than,
+    may_be_deeper_than,
+    parse_event,
+)
 from worker.signal.json_text import json_text
 
 # Keys that `json` writes for None, True, False and floats; `str` would spell them differently.
@@ -63,7 +70,7 @@ def _text_of_the_usual(event: object) -> str | None:
         return None
     try:
         text = json_text(event)
-        if _may_be_deep(text) and deeper_than(NESTING_LIMIT, json.loads(text)):
+        if may_be_deeper_than(NESTING_LIMIT, text) and deeper_than(NESTING_LIMIT, json.loads(text)):
             return None
     except (TypeError, ValueError, RecursionError):
         return None
@@ -93,7 +100,3 @@ def _dumped(event: SignalEvent) -> dict[str, Any]:
 def _has_type(event: dict[Any, Any]) -> bool:
     kind = event.get("type")
     return isinstance(kind, str) and bool(kind.strip())
-
-
-def _may_be_deep(text: str) -> bool:
-    return text.count("{") + text.count("[") >= NESTING_LIMIT

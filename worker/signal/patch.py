@@ -1,12 +1,10 @@
 """The patch that an event makes to one member under a preset, or the reason to skip the event."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from enum import StrEnum
-from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 from worker.signal.address import MalformedEmail, lenient_address, normalize_address
 from worker.signal.consent import Consent, read_consent, read_consent_above, resolve_consent
@@ -14,7 +12,6 @@ from worker.signal.event import SignalEvent
 from worker.signal.hashed import is_hashed
 from worker.signal.preset import FieldSource, Preset, text_in
 
-KNOWN = {Consent.YES: True, Consent.NO: False}
 NOT_UNDERSTOOD = ("consent", "timestamp")  # the values in `Patch.not_understood`
 
 
@@ -26,8 +23,7 @@ class SkipReason(StrEnum):
     UNMAPPED_EVENT = "unmapped_event"
 
 
-@dataclass(frozen=True)
-class Patch:
+class Patch(NamedTuple):
     """The change that one event makes to one member.
 
     Attributes:
@@ -64,27 +60,21 @@ def patch_from_event(event: SignalEvent, preset: Preset) -> Patch | SkipReason:
     Raises:
         MalformedEmail: The event has an address that cannot be used.
     """
-    mapping = preset.mapping_for(event)
-    if mapping is None:
+    fields = preset.fields_for(event)
+    if fields is None:
         return SkipReason.UNMAPPED_EVENT
     address = _address(_first(event, preset.address, blanks=False))
     if isinstance(address, SkipReason):
         return address
-    sets = {**mapping.sets, **preset.always}
-    names = sets.pop("name", ())
     consent = _consent(event, preset)
-    values = {target: _first(event, sources) for target, sources in sets.items()}
+    values = ((name, _first(event, sources)) for name, sources in fields.vars)
     return Patch(
         address=address,
-        name=text_in(_first(event, names, blanks=False)),
-        vars={
-            target.removeprefix("vars."): value
-            for target, value in values.items()
-            if value is not None
-        },
-        consent=KNOWN.get(consent),
+        name=text_in(_first(event, fields.name, blanks=False)),
+        vars={name: value for name, value in values if value is not None},
+        consent=True if consent is Consent.YES else False if consent is Consent.NO else None,
         at=event.timestamp,
-        consent_unclear=consent in {Consent.UNCLEAR, Consent.UNKNOWN},
+        consent_unclear=consent is Consent.UNCLEAR or consent is Consent.UNKNOWN,
         undated=event.undated,
     )
 
@@ -101,7 +91,10 @@ def _first(event: SignalEvent, sources: tuple[FieldSource, ...], *, blanks: bool
     A value that is only white space counts if `blanks`.
     """
     for source in sources:
-        value = json_safe(source.read(event))
+        value = source.read(event)
+        if value is None:
+            continue
+        value = json_safe(value)
         if value is not None and (blanks or str(value).strip()):
             return value
     return None
@@ -118,13 +111,15 @@ def _address(value: object) -> str | SkipReason:
 
 
 def _consent(event: SignalEvent, preset: Preset) -> Consent:
-    unread = [Consent.UNCLEAR] if event.context_unread else []
-    found = (source.seek(event) for source in preset.consent)
-    readings = (
-        read_consent(value) if whole else read_consent_above(value, preset.consent_keys)
-        for value, whole in found
-    )
-    return resolve_consent(chain(unread, readings))
+    return resolve_consent(_consent_readings(event, preset))
+
+
+def _consent_readings(event: SignalEvent, preset: Preset) -> Iterator[Consent]:
+    if event.context_unread:
+        yield Consent.UNCLEAR
+    for source in preset.consent:
+        value, whole = source.seek(event)
+        yield read_consent(value) if whole else read_consent_above(value, preset.consent_keys)
 
 
 def json_safe(value: Any) -> Any:

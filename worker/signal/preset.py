@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, NamedTuple, Self
 
 from pydantic import (
     AfterValidator,
@@ -26,7 +26,7 @@ OBJECT_ROOTS = ("properties", "traits", "context")
 LONGEST_REMEMBERED = 200  # characters; longer event names are not cached
 TARGET = re.compile(r"name|vars\.[^.\s][^\s]*")
 
-Path_ = tuple[str, ...]
+Path_ = tuple[str, tuple[str, ...]]  # a field of `SignalEvent`, and the keys below it
 
 
 class PresetError(ValueError):
@@ -58,8 +58,9 @@ class FieldSource:
         """
         if len(self.paths) > 1:
             return self.read(event), True
-        value: Any = getattr(event, self.paths[0][0])
-        for depth, key in enumerate(self.paths[0][1:]):
+        ((root, keys),) = self.paths
+        value: Any = getattr(event, root)
+        for depth, key in enumerate(keys):
             if value is not None and not isinstance(value, dict):
                 return value, False
             inside: dict[str, Any] = value or {}
@@ -80,12 +81,17 @@ def text_in(value: object) -> str | None:
 def _key_in(value: dict[str, Any], key: str) -> str | None:
     if key in value:
         return key
-    return next((each for each in value if normalize_word(str(each)) == normalize_word(key)), None)
+    wanted = normalize_word(key)
+    for each in value:
+        if normalize_word(each) == wanted:
+            return each
+    return None
 
 
 def _at(event: SignalEvent, path: Path_) -> Any:
-    value: Any = getattr(event, path[0])
-    for key in path[1:]:
+    root, keys = path
+    value: Any = getattr(event, root)
+    for key in keys:
         value = value.get(key) if isinstance(value, dict) else None
     return value
 
@@ -111,9 +117,9 @@ def _field_source(text: object) -> FieldSource:
 def _path(text: str) -> Path_:
     root, *keys = text.split(".")
     if root in TEXT_ROOTS and not keys:
-        return (root,)
+        return root, ()
     if root in OBJECT_ROOTS and keys and all(keys):
-        return (root, *keys)
+        return root, tuple(keys)
     raise ValueError(
         f"{text!r} is not a place in an event; use {', '.join(TEXT_ROOTS)}, "
         f"or properties.…, traits.…, context.…"
@@ -145,6 +151,18 @@ Type = Annotated[str, AfterValidator(_type)]
 Sets = dict[Annotated[str, AfterValidator(_target)], FieldSources]
 
 
+class MemberFields(NamedTuple):
+    """The fields that events of one kind set, each with the places of its value.
+
+    Attributes:
+        name: The places of the member's name.
+        vars: The names of variables, each with its places.
+    """
+
+    name: tuple[FieldSource, ...]
+    vars: tuple[tuple[str, tuple[FieldSource, ...]], ...]
+
+
 class EventMapping(_Strict):
     """One kind of event: the types or track names that it comes under, and the fields it sets."""
 
@@ -159,16 +177,6 @@ class EventMapping(_Strict):
             raise ValueError("has neither types nor names, so no event would be of this kind")
         return self
 
-    def covers(self, event: SignalEvent) -> bool:
-        """Return True if `event` is of this kind."""
-        if event.type == "track":
-            return event.event is not None and normalize_name(event.event) in self._normalized_names
-        return event.type in self.types
-
-    @cached_property
-    def _normalized_names(self) -> frozenset[str]:
-        return frozenset(map(normalize_name, self.names))
-
 
 class Preset(_Strict):
     """The events that matter, and the places of the address, the consent and each member field."""
@@ -182,14 +190,35 @@ class Preset(_Strict):
     def consent_keys(self) -> frozenset[str]:
         """The keys on the way to the consent, as `normalize_word` returns them."""
         paths = (path for source in self.consent for path in source.paths)
-        return frozenset(normalize_word(key) for path in paths for key in path[1:])
+        return frozenset(normalize_word(key) for _, keys in paths for key in keys)
+
+    def fields_for(self, event: SignalEvent) -> MemberFields | None:
+        """Return the fields that `event` sets; None if the preset does not map it."""
+        mapping = self.mapping_for(event)
+        return self._fields[id(mapping)] if mapping else None
+
+    @cached_property
+    def _fields(self) -> dict[int, MemberFields]:
+        return {id(each): _member_fields({**each.sets, **self.always}) for each in self.event}
 
     def mapping_for(self, event: SignalEvent) -> EventMapping | None:
         """Return the first kind that covers `event`; None if the preset does not map it."""
-        for mapping in self.event:
-            if mapping.covers(event):
-                return mapping
-        return None
+        if event.type != "track":
+            return self._by_type.get(event.type)
+        return self._by_name.get(normalize_name(event.event)) if event.event else None
+
+    @cached_property
+    def _by_type(self) -> dict[str, EventMapping]:
+        return {type_: each for each in reversed(self.event) for type_ in each.types}
+
+    @cached_property
+    def _by_name(self) -> dict[str, EventMapping]:
+        return {normalize_name(name): each for each in reversed(self.event) for name in each.names}
+
+
+def _member_fields(sets: Sets) -> MemberFields:
+    vars_ = {name.removeprefix("vars."): each for name, each in sets.items() if name != "name"}
+    return MemberFields(sets.get("name", ()), tuple(vars_.items()))
 
 
 def load_preset(file: Path | None = None) -> Preset:
