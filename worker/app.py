@@ -4,6 +4,7 @@
 """
 
 import sys
+import threading
 from functools import partial
 from typing import Any
 
@@ -24,6 +25,10 @@ from worker.monitoring import log
 from worker.monitoring.metrics import serve_metrics
 from worker.privacy import disclose
 from worker.redis_client.keys import Keys
+
+# Threads read messages, too. JSON that is nested as deep as Python lets it be takes more than the
+# 128 to 512 KiB of stack that a thread has with musl or on macOS; glibc gives this much.
+threading.stack_size(8 * 1024 * 1024)
 
 settings = settings_or_exit()
 app = celery_app(settings)

@@ -640,8 +640,8 @@ def test_delivery_that_releases_a_member_adopts_the_events_waiting_for_it(
     at_work: Callable[..., Worker],
 ) -> None:
     it = at_work(batch=1)
-    ledger, (lease,) = events_waiting_for_hot_member(it, 5)
-    it.own.redis.delete(ledger.keys.lock(lease.digest))
+    _, (lease,) = events_waiting_for_hot_member(it, 5)
+    it.own.redis.delete(lease.keys[0])
     it.take(event_of_hot_member(5))
     eventually(lambda: not it.unacked() and not it.processor.delay_queue.count(), what="an end")
     it.settled()
@@ -669,15 +669,13 @@ def test_adopted_events_count_as_in_hand_until_they_end(
     entered, go = first_request_hangs(it)
     it.consuming.adopt()
     assert entered.wait(20)
-    weights = it.consuming._load.weights()
-    assert len(weights) == 40
-    assert (
-        sum(each.events for each in weights) == 1
-    )  # as many as it takes threads and requests: no other member waits for it
-    assert all(each.bytes > 100 for each in weights)
+    load = it.consuming._load
+    assert load.messages == 40
+    assert load.events == 1  # one request is for all of them: no other member waits for it
+    assert load.bytes > 40 * 100
     go.set()
     it.settled()
-    assert it.consuming._load.weights() == []
+    assert it.consuming._load.messages == 0
 
 
 def test_no_event_is_adopted_beside_a_message_that_must_be_alone(
@@ -711,13 +709,13 @@ def test_messages_of_an_earlier_channel_count_beside_those_of_the_new_one(
     entered, go = first_request_hangs(it)
     it.take(message(1))
     assert entered.wait(20)
-    assert it.consuming._load.weights() == []  # its channel counts it
+    assert it.consuming._load.messages == 0  # its channel counts it
     it.consuming.bind(it.loop)
-    assert len(it.consuming._load.weights()) == 1
+    assert it.consuming._load.messages == 1
     go.set()
     it.settled()
     it.consuming.bind(it.loop)
-    assert it.consuming._load.weights() == []
+    assert it.consuming._load.messages == 0
 
 
 def no_more_threads(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -743,7 +741,7 @@ def test_adopted_event_without_a_thread_is_back_on_the_queue_at_once(
         3,
         0,
     )
-    assert (it.consuming.descriptions(), it.consuming._load.weights()) == ([], [])
+    assert (it.consuming.descriptions(), it.consuming._load.messages) == ([], 0)
 
 
 def test_fetched_message_without_a_thread_is_back_on_the_queue_at_once(

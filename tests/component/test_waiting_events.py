@@ -129,7 +129,7 @@ def test_a_lease_that_ends_because_its_worker_died_is_noticed(own: OwnIntegratio
     waiting, (lease,) = own.waiting(ledger), acquired_leases(ledger, JANE)
     wait(waiting, JANE, 1)
     assert waiting.adopt() == []
-    own.redis.delete(ledger.keys.lock(lease.digest))
+    own.redis.delete(lease.keys[0])
     make_recheck_due(own)
     assert ids(own.waiting().adopt()) == [["m1"]]
 
@@ -143,7 +143,7 @@ def test_events_wait_until_an_unanswered_write_has_settled(
     lease.write_pending = True
     ledger.release([lease], [], 0)
     assert waiting.adopt_awaited() == []
-    own.redis.delete(ledger.keys.lock(lease.digest))
+    own.redis.delete(lease.keys[0])
     make_recheck_due(own)
     assert ids(waiting.adopt()) == [["m1"]]
 

@@ -3,7 +3,7 @@
 import base64
 import json
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -324,6 +324,16 @@ def test_event_of_a_bundle_keeps_the_bundles_id_through_redis() -> None:
 def test_a_bundles_id_that_is_not_safe_to_show_is_ignored(said: object) -> None:
     found = message_from_headers(id="m", args=(), kwargs={}, headers={"signal": {"bundle": said}})
     assert found.bundle is None
+
+
+def test_event_of_a_bundle_is_what_replace_makes_of_the_bundle() -> None:
+    """It is copied by its dictionary, which must hold its fields and nothing else."""
+    bundle = replace(BUNDLE, args=([JANE],), returns=2, size=70)
+    (found,) = unbundle(bundle)
+    assert found == replace(
+        bundle, id=found.id, args=(JANE,), kind=found.kind, task=TASK, bundle=bundle.id
+    )
+    assert vars(found).keys() == {each.name for each in fields(Message)}
 
 
 @pytest.mark.parametrize("own", [None, "", "jane@example.com", {}, True])

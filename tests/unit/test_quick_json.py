@@ -1,6 +1,7 @@
 """JSON by `msgspec`: the same values and the same errors as Python's `json` has."""
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -74,6 +75,14 @@ def test_letters_are_escaped_only_where_ascii_is_asked_for() -> None:
     assert ascii_json({"name": "Şahin"}) == '{"name":"\\u015eahin"}'
 
 
-def test_a_value_of_another_type_is_refused() -> None:
+@given(strange_json)
+def test_what_is_written_is_always_strict_json(value: Any) -> None:
+    with suppress(ValueError):
+        json.loads(compact_json(value), parse_constant=pytest.fail)
+    with suppress(ValueError):
+        json.loads(ascii_json(value), parse_constant=pytest.fail)
+
+
+def test_a_value_of_a_type_that_nothing_can_write_is_refused() -> None:
     with pytest.raises(TypeError):
         compact_json({"a": object()})

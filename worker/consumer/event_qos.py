@@ -63,7 +63,7 @@ class EventQoS(kombu_redis.QoS):
     @property
     def in_hand(self) -> int:
         """The number of messages in hand, with those that consumer/load.py counts."""
-        return len(self._weights) + len(load())
+        return self._weights.messages + load().messages
 
     @property
     def bytes_left(self) -> int:
@@ -74,7 +74,7 @@ class EventQoS(kombu_redis.QoS):
 
     def _room(self) -> int:
         ours, others = self._weights, load()
-        if ours.alone or others.alone:
+        if ours.loners or others.loners:
             return 0
         return others.most_events(int(self.prefetch_count)) - ours.events - others.events
 

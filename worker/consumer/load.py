@@ -51,17 +51,18 @@ class Weights:
     Attributes:
         events: The number of events of all messages together.
         bytes: Their bytes.
-        alone: The number of messages beside which no other is fetched.
+        loners: The number of messages beside which no other is fetched.
     """
 
     def __init__(self) -> None:
         """Start with no messages."""
-        self.events = self.bytes = self.alone = 0
+        self.events = self.bytes = self.loners = 0
         self._by_tag: dict[str, Weight] = {}
         self._lock = Lock()
 
-    def __len__(self) -> int:
-        """Return the number of messages."""
+    @property
+    def messages(self) -> int:
+        """The number of messages."""
         return len(self._by_tag)
 
     def add(self, weights: Mapping[str, Weight]) -> None:
@@ -78,15 +79,11 @@ class Weights:
             for tag in tags:
                 self._count(self._by_tag.pop(tag, NO_WEIGHT), -1)
 
-    def weights(self) -> list[Weight]:
-        """Return the weights of all messages that are counted."""
-        return list(self._by_tag.values())
-
     def _count(self, weight: Weight, times: int) -> None:
         events, its_bytes, alone = weight
         self.events += times * events
         self.bytes += times * its_bytes
-        self.alone += times * alone
+        self.loners += times * alone
 
 
 class Load(Weights):

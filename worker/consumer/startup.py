@@ -1,4 +1,4 @@
-"""Start-up checks of a worker: settings, preset and Redis; and the garbage collector's tuning."""
+"""Start-up checks of a worker: settings, preset and Redis; and how it runs Python."""
 
 import gc
 import logging
@@ -18,8 +18,7 @@ logger = logging.getLogger("signal_mailgun.worker")
 
 # New objects until Python looks for garbage. Python's own 700 are reached every few events.
 GARBAGE_AFTER = 50_000
-# How long a thread may compute while another one waits for Python's lock. Python's own 5 ms are
-# some 50 events.
+# How long a thread may compute while another one waits for Python's lock; Python's own are 5 ms.
 SWITCH_SECONDS = 0.02
 
 
@@ -60,7 +59,7 @@ def tune_python() -> None:
 
     Objects of events form no cycles, so reference counting frees nearly all of them. Celery's loop
     reads messages, and the hub delivers them: both are faster if the other's data does not replace
-    theirs in the CPU's cache every few events.
+    theirs in the CPU's cache every 50 events.
     """
     gc.freeze()
     gc.set_threshold(GARBAGE_AFTER)

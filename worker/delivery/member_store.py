@@ -38,7 +38,7 @@ class NoLedger:
 
     def acquire(self, addresses: Sequence[str]) -> Sequence[LeaseResult]:
         """Return leases that say Mailgun holds none of the members, so that none is read."""
-        return [MemberLease(each, "", "", Record(), trust=Trust.STANDS) for each in addresses]
+        return [MemberLease(each, "", Record(), trust=Trust.STANDS) for each in addresses]
 
     def renew(
         self, leases: Sequence[MemberLease], notes: Sequence[Record], charge: float

@@ -43,10 +43,9 @@ class MemberLease:
 
     Attributes:
         address: The member's normalized address.
-        digest: The digest of the address that the member's Redis keys hold.
         token: The delivery's token, the value of the member's lock.
         record: What is known of the member by now. The release stores it if it is not `stored`.
-        keys: The Redis keys of the member's lock and of its hash.
+        keys: The Redis keys of the member's lock and of its hash; empty without a ledger.
         stored: The record that Redis holds.
         cached: The member as Mailgun last confirmed it before this lease; None if the ledger holds
             no such copy, or newer knowledge contradicts it.
@@ -66,7 +65,6 @@ class MemberLease:
     """
 
     address: str
-    digest: str
     token: str
     record: Record
     keys: tuple[str, str] = ("", "")

@@ -110,8 +110,7 @@ class Ledger:
         Raises:
             redis.RedisError: Redis did not answer; `repeat` frees the locks that were taken.
         """
-        digests = [self.digest_of(each) for each in addresses]
-        keys = [(self.keys.lock(each), self.keys.member(each)) for each in digests]
+        keys = [self.keys_of(each) for each in addresses]
         token = uuid4().hex
         began = uptime()
         answer = self.repeats.attempt(
@@ -124,16 +123,14 @@ class Ledger:
         times, up = Times(*(float(each or 0) for each in moments)), uptime()
         return [
             self._lease_of(
-                MemberLease(address, digest, token, NEW, own, opened_at=times.now, opened_up=up),
+                MemberLease(address, token, NEW, own, opened_at=times.now, opened_up=up),
                 Stored(*found),
                 times,
                 began,
             )
             if found
             else Locked()
-            for address, digest, own, found in zip(
-                addresses, digests, keys, answer[5:], strict=True
-            )
+            for address, own, found in zip(addresses, keys, answer[5:], strict=True)
         ]
 
     def _lease_of(

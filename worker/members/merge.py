@@ -109,16 +109,12 @@ def after_patch(
     consent, no = record.consent, record.no
     if patch.consent is not None:
         consent, no = patch.consent, _no_after(no, patch.consent, order, rules, now)
-    return Record(
-        record.name if patch.name is None else patch.name,
-        {**record.vars, **patch.vars},
-        consent,
-        {**record.orders, **known},
-        no,
-        lifted_at=record.lifted_at,
-        seen_at=record.seen_at,
-        absent=record.absent,
-        late=record.late,
+    return record._replace(
+        name=record.name if patch.name is None else patch.name,
+        vars={**record.vars, **patch.vars},
+        consent=consent,
+        orders={**record.orders, **known},
+        no=no,
     )
 
 

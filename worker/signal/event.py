@@ -18,7 +18,7 @@ from worker.signal.timestamp import UnreadableTimestamp, read_timestamp
 
 CONTAINERS = (dict, list)
 OBJECTS = (dict, Mapping)  # `dict` first: to ask an abstract class takes longer
-NOTHING: tuple[Any, ...] = (None, [], "")  # as clients write that there is no context
+NO_CONTEXT: tuple[Any, ...] = (None, [], "")  # as clients write that there is no context
 NESTING_LIMIT = 100  # far above any real event, far below Python's recursion limit
 
 
@@ -82,7 +82,7 @@ class SignalEvent(BaseModel):
             return data
         present = {name: value for name, value in data.items() if value is not None}
         context = present.get("context")
-        present["context_unread"] = not isinstance(context, OBJECTS) and context not in NOTHING
+        present["context_unread"] = not isinstance(context, OBJECTS) and context not in NO_CONTEXT
         present["undated"] = False
         try:
             present["timestamp"] = read_timestamp(data.get("timestamp"))

@@ -83,7 +83,7 @@ def _key_in(value: dict[str, Any], key: str) -> str | None:
         return key
     wanted = normalize_word(key)
     for each in value:
-        if normalize_word(each) == wanted:
+        if normalize_word(str(each)) == wanted:
             return each
     return None
 
@@ -194,26 +194,32 @@ class Preset(_Strict):
 
     def fields_for(self, event: SignalEvent) -> MemberFields | None:
         """Return the fields that `event` sets; None if the preset does not map it."""
-        mapping = self.mapping_for(event)
-        return self._fields[id(mapping)] if mapping else None
-
-    @cached_property
-    def _fields(self) -> dict[int, MemberFields]:
-        return {id(each): _member_fields({**each.sets, **self.always}) for each in self.event}
+        found = self._found(event)
+        return found[1] if found else None
 
     def mapping_for(self, event: SignalEvent) -> EventMapping | None:
         """Return the first kind that covers `event`; None if the preset does not map it."""
+        found = self._found(event)
+        return found[0] if found else None
+
+    def _found(self, event: SignalEvent) -> tuple[EventMapping, MemberFields] | None:
         if event.type != "track":
             return self._by_type.get(event.type)
         return self._by_name.get(normalize_name(event.event)) if event.event else None
 
     @cached_property
-    def _by_type(self) -> dict[str, EventMapping]:
-        return {type_: each for each in reversed(self.event) for type_ in each.types}
+    def _by_type(self) -> dict[str, tuple[EventMapping, MemberFields]]:
+        return {type_: each for each in self._last_first for type_ in each[0].types}
 
     @cached_property
-    def _by_name(self) -> dict[str, EventMapping]:
-        return {normalize_name(name): each for each in reversed(self.event) for name in each.names}
+    def _by_name(self) -> dict[str, tuple[EventMapping, MemberFields]]:
+        return {normalize_name(name): each for each in self._last_first for name in each[0].names}
+
+    @cached_property
+    def _last_first(self) -> list[tuple[EventMapping, MemberFields]]:
+        """The kinds from the last to the first: in a dictionary of them the first one counts."""
+        both = [(each, _member_fields({**each.sets, **self.always})) for each in self.event]
+        return both[::-1]
 
 
 def _member_fields(sets: Sets) -> MemberFields:
