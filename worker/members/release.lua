@@ -29,18 +29,25 @@ local function look(member, address, seconds)
 end
 
 local function store(member, record, copy, copy_at, seen_at)
-    local doubted = redis.call('HDEL', member, 'doubt') == 1
-    if not doubted then redis.call('HDEL', member, 'yes_at') end
-    if record ~= '' then redis.call('HSET', member, 'record', record) end
+    local doubted, yes_at = unpack(redis.call('HMGET', member, 'doubt', 'yes_at'))
+    if doubted then
+        redis.call('HDEL', member, 'doubt')
+    elseif yes_at then
+        redis.call('HDEL', member, 'yes_at')
+    end
+    local fields = {}
+    if record ~= '' then fields = {'record', record} end
     if seen_at == '' then
         redis.call('HDEL', member, 'seen_at', 'copy', 'copy_at')
     else
-        redis.call('HSET', member, 'seen_at', seen_at)
+        fields[#fields + 1], fields[#fields + 2] = 'seen_at', seen_at
     end
     if copy ~= '' and is_ours and not doubted then
         if copy_at == '' then copy_at = string.format('%.6f', now) end
-        redis.call('HSET', member, 'copy', copy, 'copy_at', copy_at)
+        fields[#fields + 1], fields[#fields + 2] = 'copy', copy
+        fields[#fields + 1], fields[#fields + 2] = 'copy_at', copy_at
     end
+    if #fields > 0 then redis.call('HSET', member, unpack(fields)) end
     redis.call('EXPIRE', member, lives)
     return doubted
 end
