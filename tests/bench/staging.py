@@ -126,7 +126,8 @@ def _staged(environment: Environment, producer: str, sent: Sequence[Event]) -> l
 def _on_stage(
     environment: Environment, put: Callable[["redis.Redis"], object], layout: Layout
 ) -> list[Load]:
-    with redis.Redis.from_url(environment.stage_url) as stage:
+    # Tens of thousands of messages are read by one command, on a machine that stages other rows.
+    with redis.Redis.from_url(environment.stage_url, socket_timeout=STAGED_WITHIN_SECONDS) as stage:
         stage.flushdb()
         put(stage)
         loads = list(layout(stage))
