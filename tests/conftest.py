@@ -5,8 +5,8 @@ The report has the figures of all processes of pytest-xdist.
 
 import pickle
 import signal
-from bisect import bisect
 from itertools import accumulate, groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,11 +78,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     modules = [list(tests) for _, tests in groupby(others, key=lambda each: each.path)]
     work = [WORK.get(tests[0].path.parent.name, 1) for tests in modules]
     distance = SPREAD * sum(work) / (len(waiting) or 1)
-    before = [0, *accumulate(work)]
-    places = [bisect(before, number * distance) for number in range(len(waiting))]
-    for place, test in reversed([*zip(places, waiting, strict=True)]):
-        modules.insert(place, [test])
-    items[:] = [test for tests in modules for test in tests]
+    begins = zip(accumulate(work, initial=0), modules, strict=False)
+    spread = ((number * distance, [test]) for number, test in enumerate(waiting))
+    in_order = sorted([*begins, *spread], key=itemgetter(0))
+    items[:] = [test for _, tests in in_order for test in tests]
 
 
 @pytest.fixture(scope="module")

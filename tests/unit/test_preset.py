@@ -84,7 +84,7 @@ def test_a_type_can_be_mapped_and_an_event_field_read() -> None:
 def test_the_first_kind_that_covers_an_event_is_the_one() -> None:
     preset = preset_of(GOOD + '[[event]]\nkind = "Again"\ntypes = ["group", "page"]\n', "own.toml")
     events = [parse_event({"type": each}) for each in ("group", "page")]
-    kinds = [mapping and mapping.kind for mapping in map(preset.mapping_for, events)]
+    kinds = [fields and fields.kind for fields in map(preset.fields_for, events)]
     assert kinds == ["Team", "Again"]
 
 

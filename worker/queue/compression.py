@@ -64,9 +64,10 @@ if zstd:
 
 def compression_of(data: bytes) -> str | None:
     """Return the name of the compression of `data`, or None if it is not compressed."""
-    if not data.startswith(tuple(BEGINNINGS)):
-        return None
-    return next(name for beginning, name in BEGINNINGS.items() if data.startswith(beginning))
+    for beginning, name in BEGINNINGS.items():
+        if data.startswith(beginning):
+            return name
+    return None
 
 
 def decompressed(data: bytes, name: str, limit: int = LIMIT_BYTES) -> bytes:

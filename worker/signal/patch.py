@@ -12,6 +12,7 @@ from worker.signal.event import SignalEvent
 from worker.signal.hashed import is_hashed
 from worker.signal.preset import FieldSource, Preset, text_in
 
+KNOWN = {Consent.YES: True, Consent.NO: False}
 NOT_UNDERSTOOD = ("consent", "timestamp")  # the values in `Patch.not_understood`
 
 
@@ -66,13 +67,13 @@ def patch_from_event(event: SignalEvent, preset: Preset) -> Patch | SkipReason:
     address = _address(_first(event, preset.address, blanks=False))
     if isinstance(address, SkipReason):
         return address
-    consent = _consent(event, preset)
+    consent = resolve_consent(_consent_readings(event, preset))
     values = ((name, _first(event, sources)) for name, sources in fields.vars)
     return Patch(
         address=address,
         name=text_in(_first(event, fields.name, blanks=False)),
         vars={name: value for name, value in values if value is not None},
-        consent=True if consent is Consent.YES else False if consent is Consent.NO else None,
+        consent=KNOWN.get(consent),
         at=event.timestamp,
         consent_unclear=consent is Consent.UNCLEAR or consent is Consent.UNKNOWN,
         undated=event.undated,
@@ -108,10 +109,6 @@ def _address(value: object) -> str | SkipReason:
     if not value.strip():
         return SkipReason.NO_EMAIL
     return SkipReason.HASHED_EMAIL if is_hashed(value) else normalize_address(value)
-
-
-def _consent(event: SignalEvent, preset: Preset) -> Consent:
-    return resolve_consent(_consent_readings(event, preset))
 
 
 def _consent_readings(event: SignalEvent, preset: Preset) -> Iterator[Consent]:

@@ -155,10 +155,12 @@ class MemberFields(NamedTuple):
     """The fields that events of one kind set, each with the places of its value.
 
     Attributes:
+        kind: The kind, as the preset calls it.
         name: The places of the member's name.
         vars: The names of variables, each with its places.
     """
 
+    kind: str
     name: tuple[FieldSource, ...]
     vars: tuple[tuple[str, tuple[FieldSource, ...]], ...]
 
@@ -193,38 +195,30 @@ class Preset(_Strict):
         return frozenset(normalize_word(key) for _, keys in paths for key in keys)
 
     def fields_for(self, event: SignalEvent) -> MemberFields | None:
-        """Return the fields that `event` sets; None if the preset does not map it."""
-        found = self._found(event)
-        return found[1] if found else None
-
-    def mapping_for(self, event: SignalEvent) -> EventMapping | None:
-        """Return the first kind that covers `event`; None if the preset does not map it."""
-        found = self._found(event)
-        return found[0] if found else None
-
-    def _found(self, event: SignalEvent) -> tuple[EventMapping, MemberFields] | None:
+        """Return what the first kind that covers `event` sets; None if no kind covers it."""
         if event.type != "track":
             return self._by_type.get(event.type)
         return self._by_name.get(normalize_name(event.event)) if event.event else None
 
-    @cached_property
-    def _by_type(self) -> dict[str, tuple[EventMapping, MemberFields]]:
-        return {type_: each for each in self._last_first for type_ in each[0].types}
+    # Of the kinds that cover the same events, the first counts, so it is entered last.
 
     @cached_property
-    def _by_name(self) -> dict[str, tuple[EventMapping, MemberFields]]:
-        return {normalize_name(name): each for each in self._last_first for name in each[0].names}
+    def _by_type(self) -> dict[str, MemberFields]:
+        kinds = reversed(self.event)
+        return {type_: self._fields_of(each) for each in kinds for type_ in each.types}
 
     @cached_property
-    def _last_first(self) -> list[tuple[EventMapping, MemberFields]]:
-        """The kinds from the last to the first: in a dictionary of them the first one counts."""
-        both = [(each, _member_fields({**each.sets, **self.always})) for each in self.event]
-        return both[::-1]
+    def _by_name(self) -> dict[str, MemberFields]:
+        kinds = reversed(self.event)
+        return {
+            normalize_name(name): self._fields_of(each) for each in kinds for name in each.names
+        }
 
-
-def _member_fields(sets: Sets) -> MemberFields:
-    vars_ = {name.removeprefix("vars."): each for name, each in sets.items() if name != "name"}
-    return MemberFields(sets.get("name", ()), tuple(vars_.items()))
+    def _fields_of(self, mapping: EventMapping) -> MemberFields:
+        sets = {**mapping.sets, **self.always}
+        names = sets.pop("name", ())
+        vars_ = ((target.removeprefix("vars."), sources) for target, sources in sets.items())
+        return MemberFields(mapping.kind, names, tuple(vars_))
 
 
 def load_preset(file: Path | None = None) -> Preset:
