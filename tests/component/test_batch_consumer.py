@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from time import monotonic
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,9 +15,10 @@ from tests.integrations import DIGEST_KEY, NOW, OwnIntegration
 from tests.servers import eventually
 from worker.consumer import batch_consumer, fetched_message, task_events
 from worker.consumer.batch_consumer import BatchConsumer
+from worker.consumer.fetched_message import FetchedMessage
 from worker.consumer.load import Load, Weight
-from worker.consumer.message_properties import CHARGED_PROPERTY, MESSAGE_PROPERTY, WEIGHT_PROPERTY
 from worker.consumer.room import Room
+from worker.consumer.tasks import leave_alone
 from worker.delivery.outcome_stats import OutcomeStats
 from worker.delivery.processor import EventProcessor
 from worker.delivery.retry_policy import RetryPolicy
@@ -120,9 +122,13 @@ class Worker:
         tags = sorted(set(self.unacked()) - before, key=lambda each: int(each.rpartition(".")[2]))
         for tag, raw in zip(tags, taken, strict=True):
             message = parse_raw(raw, str)
-            found = {MESSAGE_PROPERTY: message, CHARGED_PROPERTY: max(1, message.events)}
-            self.consuming.add(Taken(found, tag, self.loop))
+            self.add(message, tag, charged=max(1, message.events))
         return tags
+
+    def add(self, message: Message, tag: str, weight: Weight = Weight(), charged: int = 0) -> None:  # noqa: B008  a tuple
+        """Hand a message over as the transport does."""
+        fetched = FetchedMessage(message, tag, self.loop.drop, monotonic(), weight, charged)
+        self.consuming.add([fetched])
 
     def unacked(self) -> list[str]:
         return [str(each) for each in self.own.redis.hkeys(self.own.unacked_keys[1])]
@@ -138,15 +144,6 @@ class Worker:
     def _has_sent_events(self) -> bool:
         self.loop.run()
         return len(self.consuming.in_hand) <= len(self.consuming._gathered)
-
-
-@dataclass
-class Taken:
-    """A message as kombu hands it over."""
-
-    properties: dict[str, Any]
-    delivery_tag: str
-    channel: Any
 
 
 @pytest.fixture
@@ -523,8 +520,7 @@ def test_message_not_fetched_by_the_transport_is_left_to_be_restored(
     it.own.fill(1)
     it.own.take(1)
     [tag] = it.unacked()
-    it.consuming.add(Taken({}, tag, it.loop))
-    it.consuming.flush()
+    leave_alone(SimpleNamespace(delivery_tag=tag))
     assert it.unacked() == [tag]
     assert restore_overdue(it.own.redis, it.own.queue, it.own.unacked_keys, 0) == 1
     assert it.own.redis.lrange(it.own.queue, 0, -1) == ["1"]
@@ -690,9 +686,7 @@ def test_no_event_is_adopted_beside_a_message_that_must_be_alone(
     it.own.redis.lpush(it.own.queue, encode(suspect, it.own.queue))
     it.own.take()
     [tag] = it.unacked()
-    it.consuming.add(
-        Taken({MESSAGE_PROPERTY: suspect, WEIGHT_PROPERTY: Weight(alone=True)}, tag, it.loop)
-    )
+    it.add(suspect, tag, Weight(alone=True))
     assert entered.wait(20)
     ledger.release(leases, [], 0)
     it.consuming.adopt()
@@ -787,9 +781,7 @@ def test_waiting_events_are_adopted_only_when_their_bytes_fit(
     it.own.redis.lpush(it.own.queue, encode(message(1), it.own.queue))
     it.own.take()
     [tag] = it.unacked()
-    it.consuming.add(
-        Taken({MESSAGE_PROPERTY: message(1), WEIGHT_PROPERTY: Weight(bytes=99_900)}, tag, it.loop)
-    )
+    it.add(message(1), tag, Weight(bytes=99_900))
     assert entered.wait(20)
     it.consuming.adopt()
     assert it.processor.delay_queue.count() == 3

@@ -12,7 +12,7 @@ from kombu import Connection, Consumer, Producer, Queue
 from tests.integrations import OwnIntegration
 from tests.servers import RedisServer
 from worker.consumer.application import celery_app
-from worker.consumer.message_properties import MESSAGE_PROPERTY
+from worker.consumer.fetched_message import FetchedMessage
 from worker.consumer.switched_off import SwitchedOff
 from worker.queue import in_flight
 from worker.queue.codec import encode
@@ -153,15 +153,24 @@ def test_queue_of_the_wrong_type_costs_no_message_on_requeue(own: OwnIntegration
 
 
 @pytest.fixture
-def connection(own: OwnIntegration, server: RedisServer) -> Iterator[Connection]:
+def ours() -> list[FetchedMessage]:
+    """The messages of events that the transport handed over."""
+    return []
+
+
+@pytest.fixture
+def connection(
+    own: OwnIntegration, server: RedisServer, ours: list[FetchedMessage]
+) -> Iterator[Connection]:
     options = {"mailgun_api_key": "key", "mailgun_list_address": "newsletter@mg.example.com"}
     app = celery_app(Settings(redis_url=server.url, signal_integration=own.name, **options))  # type: ignore[arg-type]
+    app.conf.broker_transport_options["on_events"] = ours.extend
     with app.connection_for_read() as opened:
         yield opened
 
 
 def test_event_queue_and_other_queues_are_both_read_and_neither_starves(
-    own: OwnIntegration, connection: Connection
+    own: OwnIntegration, connection: Connection, ours: list[FetchedMessage]
 ) -> None:
     other = f"other.{own.name}"
     own.redis.lpush(
@@ -169,12 +178,10 @@ def test_event_queue_and_other_queues_are_both_read_and_neither_starves(
     )
     for each in range(5):
         Producer(connection).publish({"number": each}, routing_key=other, serializer="json")
-    ours: list[object] = []
     theirs: list[object] = []
 
     def take(_: object, message: object) -> None:
-        is_ours = MESSAGE_PROPERTY in message.properties  # type: ignore[attr-defined]
-        (ours if is_ours else theirs).append(message)
+        theirs.append(message)
 
     with Consumer(connection, [Queue(own.queue), Queue(other)], callbacks=[take], accept=["json"]):
         while len(ours) + len(theirs) < 10:

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -15,12 +15,13 @@ from tests.integrations import OwnIntegration, rules_with
 from tests.servers import RedisServer
 from worker.consumer.application import celery_app
 from worker.consumer.atomic_fetch import FETCH
+from worker.consumer.fetched_message import FetchedMessage
 from worker.consumer.load import Load, Weight, load
 from worker.consumer.transport import Transport
 from worker.queue.codec import decode, encode
 from worker.queue.in_flight import PUT_BACK
 from worker.queue.intake import parse_raw
-from worker.queue.message import DELIVER_MANY, TASK, Message
+from worker.queue.message import DELIVER_MANY, REPLAY_TASK, TASK, Message
 from worker.queue.poison import ALONE_AFTER
 from worker.settings import Settings
 
@@ -245,8 +246,16 @@ def test_entry_that_is_no_message_is_left_as_it_is(own: OwnIntegration, raw: str
 
 
 @pytest.fixture
-def app(own: OwnIntegration, server: RedisServer) -> Celery:
-    return celery_app(Settings(redis_url=server.url, signal_integration=own.name, **ENVIRONMENT))  # type: ignore[arg-type]
+def taken() -> list[FetchedMessage]:
+    """What the transport handed over, in place of a batch consumer."""
+    return []
+
+
+@pytest.fixture
+def app(own: OwnIntegration, server: RedisServer, taken: list[FetchedMessage]) -> Celery:
+    app = celery_app(Settings(redis_url=server.url, signal_integration=own.name, **ENVIRONMENT))  # type: ignore[arg-type]
+    app.conf.broker_transport_options["on_events"] = taken.extend
+    return app
 
 
 def test_process_that_used_kombus_own_transport_before_fetches_atomically(
@@ -261,51 +270,89 @@ def test_process_that_used_kombus_own_transport_before_fetches_atomically(
         assert connection.get_transport_cls() is Transport
 
 
-def received(
-    connection: Connection, own: OwnIntegration, count: int, *, acknowledge: bool
-) -> list[str]:
-    """The ids of so many messages, taken as a worker takes them."""
-    ids: list[str] = []
-
-    def take(_: object, message: object) -> None:
-        ids.append(message.headers["id"])  # type: ignore[attr-defined]
-        if acknowledge:
-            message.ack()  # type: ignore[attr-defined]
-
-    consumer = Consumer(connection, queues=[Queue(own.queue)], callbacks=[take], accept=["json"])
-    consumer.qos(prefetch_count=count)
-    with consumer:
-        while len(ids) < count:
-            connection.drain_events(timeout=10)
-    return ids
+def consumer_of(
+    connection: Connection, own: OwnIntegration, *, room: int, callback: Any = None
+) -> Consumer:
+    """A consumer that has room for so many events; kombu calls `callback` with other messages."""
+    callbacks = [callback or pytest.fail]
+    consumer = Consumer(connection, [Queue(own.queue)], callbacks=callbacks, accept=["json"])
+    consumer.qos(prefetch_count=room)
+    return consumer
 
 
-def put(own: OwnIntegration, *ids: str) -> None:
-    own.redis.lpush(own.queue, *(encode(Message(id=each, args=({},)), own.queue) for each in ids))
+def put(own: OwnIntegration, *ids: str, task: str = TASK) -> None:
+    messages = (Message(id=each, args=({},), task=task) for each in ids)
+    own.redis.lpush(own.queue, *(encode(each, own.queue) for each in messages))
 
 
-def test_message_acknowledged_by_a_consumer_is_gone(own: OwnIntegration, app: Celery) -> None:
+def ids(taken: Sequence[FetchedMessage]) -> list[str]:
+    return [each.message.id for each in taken]
+
+
+def test_events_are_handed_over_together_and_in_order(
+    own: OwnIntegration, app: Celery, taken: list[FetchedMessage]
+) -> None:
     put(own, "a", "b", "c")
+    with app.connection_for_read() as connection, consumer_of(connection, own, room=3):
+        connection.drain_events(timeout=10)
+        assert ids(taken) == ["a", "b", "c"]
+        assert {each.tag for each in taken} == set(own.redis.hkeys(own.unacked_keys[1]))
+        assert [(each.weight.events, each.charged) for each in taken] == [(1, 1)] * 3
+
+
+def test_replay_is_run_by_celery_and_is_gone_once_acknowledged(
+    own: OwnIntegration, app: Celery, taken: list[FetchedMessage]
+) -> None:
+    put(own, "a", "b", task=REPLAY_TASK)
+    put(own, "c")
+    replays: list[str] = []
+
+    def run(_: object, message: Any) -> None:
+        replays.append(message.headers["id"])
+        message.ack()
+
     with app.connection_for_read() as connection:
-        assert received(connection, own, 3, acknowledge=True) == ["a", "b", "c"]
-    assert (own.redis.llen(own.queue), own.redis.hlen(own.unacked_keys[1])) == (0, 0)
+        consumer = consumer_of(connection, own, room=3, callback=run)
+        with consumer:
+            connection.drain_events(timeout=10)
+            assert (replays, ids(taken)) == (["a", "b"], ["c"])
+            assert consumer.channel.qos.in_hand == 1
+            assert set(own.redis.hkeys(own.unacked_keys[1])) == {taken[0].tag}
+    assert [json.loads(each)["headers"]["id"] for each in own.redis.lrange(own.queue, 0, -1)] == [
+        "c"
+    ]
 
 
 def test_unacknowledged_message_is_back_when_its_consumer_closes(
-    own: OwnIntegration, app: Celery
+    own: OwnIntegration, app: Celery, taken: list[FetchedMessage]
 ) -> None:
     put(own, "a", "b", "c")
-    with app.connection_for_read() as connection:
-        received(connection, own, 2, acknowledge=False)
+    with app.connection_for_read() as connection, consumer_of(connection, own, room=2):
+        connection.drain_events(timeout=10)
+        assert ids(taken) == ["a", "b"]
         assert own.redis.hlen(own.unacked_keys[1]) == 2
     assert (own.redis.llen(own.queue), own.redis.hlen(own.unacked_keys[1])) == (3, 0)
 
 
-def test_consumer_fetches_no_more_than_it_has_room_for(own: OwnIntegration, app: Celery) -> None:
+def test_ended_message_does_not_come_back_when_its_consumer_closes(
+    own: OwnIntegration, app: Celery, taken: list[FetchedMessage]
+) -> None:
+    put(own, "a", "b")
+    with app.connection_for_read() as connection, consumer_of(connection, own, room=2):
+        connection.drain_events(timeout=10)
+        taken[0].drop(taken[0].tag)
+    assert [json.loads(each)["headers"]["id"] for each in own.redis.lrange(own.queue, 0, -1)] == [
+        "b"
+    ]
+
+
+def test_consumer_fetches_no_more_than_it_has_room_for(
+    own: OwnIntegration, app: Celery, taken: list[FetchedMessage]
+) -> None:
     put(own, *"abcdef")
-    with app.connection_for_read() as connection:
-        received(connection, own, 2, acknowledge=False)
-        assert own.redis.llen(own.queue) == 4
+    with app.connection_for_read() as connection, consumer_of(connection, own, room=2):
+        connection.drain_events(timeout=10)
+        assert (ids(taken), own.redis.llen(own.queue)) == (["a", "b"], 4)
 
 
 @pytest.fixture
@@ -322,10 +369,7 @@ def test_consumer_fetches_less_by_what_the_process_has_in_hand(
     put(own, *"abcdef")
     load_elsewhere.add({"beside": Weight(events=3)})
     with app.connection_for_read() as connection:
-        consumer = Consumer(
-            connection, queues=[Queue(own.queue)], callbacks=[lambda *_: None], accept=["json"]
-        )
-        consumer.qos(prefetch_count=4)
+        consumer = consumer_of(connection, own, room=4)
         with consumer:
             connection.drain_events(timeout=10)
             qos = consumer.channel.qos
@@ -335,20 +379,13 @@ def test_consumer_fetches_less_by_what_the_process_has_in_hand(
 
 
 def test_messages_beyond_the_room_are_put_back_and_not_charged(
-    own: OwnIntegration, app: Celery, load_elsewhere: Load
+    own: OwnIntegration, app: Celery, load_elsewhere: Load, taken: list[FetchedMessage]
 ) -> None:
     put(own, *"abcd")
     unused: list[int] = []
     app.conf.broker_transport_options["on_unused"] = unused.append
     with app.connection_for_read() as connection:
-        taken: list[str] = []
-        consumer = Consumer(
-            connection,
-            queues=[Queue(own.queue)],
-            callbacks=[lambda _, each: taken.append(each.headers["id"])],
-            accept=["json"],
-        )
-        consumer.qos(prefetch_count=4)
+        consumer = consumer_of(connection, own, room=4)
         channel = consumer.channel
         read = channel._reply_of_redis
 
@@ -361,29 +398,24 @@ def test_messages_beyond_the_room_are_put_back_and_not_charged(
         channel._reply_of_redis = filled_meanwhile
         with consumer:
             connection.drain_events(timeout=10)
-            assert (taken, own.redis.llen(own.queue), unused) == (["a"], 3, [3])
+            assert (ids(taken), own.redis.llen(own.queue), unused) == (["a"], 3, [3])
 
 
 @pytest.mark.parametrize("weight", [Weight(events=0), Weight(events=1)])
 def test_message_returned_twice_waits_for_what_the_process_has_in_hand(
-    own: OwnIntegration, app: Celery, load_elsewhere: Load, weight: Weight
+    own: OwnIntegration,
+    app: Celery,
+    load_elsewhere: Load,
+    taken: list[FetchedMessage],
+    weight: Weight,
 ) -> None:
     suspect = Message(id="suspect", args=({},), returns=ALONE_AFTER)
     own.redis.lpush(own.queue, encode(suspect, own.queue))
     load_elsewhere.add({"beside": weight})
-    taken: list[object] = []
-    with app.connection_for_read() as connection:
-        consumer = Consumer(
-            connection,
-            queues=[Queue(own.queue)],
-            callbacks=[lambda _, each: taken.append(each)],
-            accept=["json"],
-        )
-        consumer.qos(prefetch_count=4)
-        with consumer:
-            with pytest.raises(TimeoutError):
-                connection.drain_events(timeout=1)
-            assert (own.redis.llen(own.queue), taken) == (1, [])
-            load_elsewhere.remove(["beside"])
-            connection.drain_events(timeout=10)
-            assert (own.redis.llen(own.queue), len(taken)) == (0, 1)
+    with app.connection_for_read() as connection, consumer_of(connection, own, room=4):
+        with pytest.raises(TimeoutError):
+            connection.drain_events(timeout=1)
+        assert (own.redis.llen(own.queue), ids(taken)) == (1, [])
+        load_elsewhere.remove(["beside"])
+        connection.drain_events(timeout=10)
+        assert (own.redis.llen(own.queue), ids(taken)) == (0, ["suspect"])

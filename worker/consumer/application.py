@@ -107,6 +107,7 @@ def transport_options(runtime: Runtime) -> dict[str, Any]:
         "priority_steps": [0],
         "signal_keys": Keys(settings.signal_integration),
         "limits": limits_for(settings),
+        "on_events": runtime.take_events,
         "on_put_aside": runtime.count_put_aside,
         "on_unused": runtime.release_permits,
         "unacked_key": messages,

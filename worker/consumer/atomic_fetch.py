@@ -21,12 +21,12 @@ from kombu.asynchronous import get_event_loop
 from kombu.transport import redis as kombu_redis
 
 from worker.consumer.event_qos import EventQoS
+from worker.consumer.fetched_message import FetchedMessage, fetched_message
 from worker.consumer.lost_fetches import lost_fetches
-from worker.consumer.message_properties import CHARGED_PROPERTY, WEIGHT_PROPERTY
-from worker.consumer.payload import payload_of
 from worker.gate.gate import LIBRARY
 from worker.privacy import whereabouts
-from worker.queue.message import NO_LIMITS, Limits
+from worker.queue.codec import celery_message
+from worker.queue.message import NO_LIMITS, REPLAY_TASK, Limits
 from worker.queue.poison import LIBRARY as PUTS_ASIDE
 from worker.queue.poison import limits_for_script
 from worker.redis_client.keys import Keys
@@ -52,10 +52,11 @@ class AtomicFetchMixin:
         queue: The queue of events.
         signal_keys: The keys of the integration.
         limits: The limits of messages; None: there are none.
+        on_events: Called with the messages of each fetch that carry events.
         on_put_aside: Called with the id and the reason of each message that was put aside unread.
         on_unused: Called with the number of events that the gate charged and that were put back.
         gate_config: The settings of the gate, as JSON.
-        fetched_tags: Delivery tags of fetched messages that kombu has not handed to `EventQoS` yet.
+        fetched_tags: Delivery tags of fetched messages that kombu has still to hand to `EventQoS`.
     """
 
     QoS = EventQoS
@@ -65,12 +66,14 @@ class AtomicFetchMixin:
         "gate_config",
         "signal_keys",
         "limits",
+        "on_events",
         "on_put_aside",
         "on_unused",
     )
     queue: str
     signal_keys: Keys
     limits: Limits | None = None
+    on_events: Callable[[Sequence[FetchedMessage]], None]
     on_put_aside: Callable[[str, str], None] | None = None
     on_unused: Callable[[int], None] | None = None
     gate_config: str
@@ -199,12 +202,12 @@ class AtomicFetchMixin:
             _wake_loop_after(seconds)
         if not messages:
             raise Empty
-        self._hand_over(self._parse_while_room(messages, tags, charged))
+        self._hand_over(self._read_while_room(messages, tags, charged))
         return True
 
-    def _parse_while_room(
+    def _read_while_room(
         self: Any, messages: Sequence[bytes], tags: Sequence[bytes], charged: Sequence[int]
-    ) -> list[dict[str, Any]]:
+    ) -> list[FetchedMessage]:
         """Read messages while there is room for their events and bytes, and put the rest back.
 
         Args:
@@ -213,9 +216,10 @@ class AtomicFetchMixin:
             charged: The number of events that the gate charged for each.
 
         Returns:
-            Payloads for kombu. A message that cannot be read is left out.
+            The messages that were read. One at which this program failed is left out.
         """
-        payloads: list[dict[str, Any]] = []
+        fetched: list[FetchedMessage] = []
+        limits, drop = self.limits or NO_LIMITS, self.qos.drop
         events, size = max(1, self.qos.can_consume_max_estimate()), max(1, self.qos.bytes_left)
         for place, each in enumerate(zip(messages, tags, charged, strict=True)):
             if events <= 0 or size <= 0:
@@ -223,16 +227,16 @@ class AtomicFetchMixin:
                 self._refund(charged[place:])
                 break
             try:
-                payloads.append(payload_of(*each, self.queue, self.limits or NO_LIMITS))
+                fetched.append(fetched_message(*each, limits=limits, drop=drop))
             # Memory has run out, or this program has a bug. The message stays unacknowledged, and
             # its return is counted.
             except Exception as error:  # noqa: BLE001  no event may be lost by it
                 text = "a message could not be read; it comes back after the visibility timeout"
                 logger.error(text, extra={"error": whereabouts(error)})
                 continue
-            weight = payloads[-1]["properties"][WEIGHT_PROPERTY]
+            weight = fetched[-1].weight
             events, size = events - weight.events, size - weight.bytes
-        return payloads
+        return fetched
 
     def _report_put_aside(self: Any, aside: Sequence[bytes] = ()) -> None:
         texts = [each.decode() for each in aside]
@@ -254,15 +258,24 @@ class AtomicFetchMixin:
                 text, extra={"error": type(error).__name__, "code": str(error).partition(" ")[0]}
             )
 
-    def _hand_over(self: Any, payloads: Sequence[dict[str, Any]]) -> None:
-        tags = [each["properties"]["delivery_tag"] for each in payloads]
+    def _hand_over(self: Any, fetched: Sequence[FetchedMessage]) -> None:
         if self.queue not in self.connection._callbacks:  # the consumer was cancelled meanwhile
-            self.qos._put_back(tags)
-            self._refund([each["properties"][CHARGED_PROPERTY] for each in payloads])
+            self.qos._put_back([each.tag for each in fetched])
+            self._refund([each.charged for each in fetched])
             return
-        self.fetched_tags.update(tags)
-        for payload in payloads:
-            self.connection._deliver(payload, self.queue)
+        events = [each for each in fetched if each.message.task != REPLAY_TASK]
+        self.qos.take(events)
+        self.on_events(events)
+        for each in fetched:
+            if each.message.task == REPLAY_TASK:
+                self._hand_to_kombu(each)
+
+    def _hand_to_kombu(self: Any, fetched: FetchedMessage) -> None:
+        """Let Celery run the message as any task of its own."""
+        payload = celery_message(fetched.message, self.queue)
+        payload["properties"]["delivery_tag"] = fetched.tag
+        self.fetched_tags.add(fetched.tag)
+        self.connection._deliver(payload, self.queue)
 
     def _refund(self: Any, charged: Sequence[int]) -> None:
         """Tell how many events of messages that are put back the gate has charged."""

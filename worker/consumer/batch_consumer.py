@@ -1,10 +1,10 @@
 """Batch consumer: gathers fetched messages, handles them in greenlets, acknowledges them together.
 
-Celery hands each message of the task `signal.deliver` to a strategy, its extension point for this.
-Celery's default strategy runs a task a message, which costs about a millisecond of Python each.
-The strategy of this program hands them to a batch consumer, which handles a batch of events at once
-and sends Flower the same events for each message as Celery would. It acknowledges a message only
-once each of the message's events is safe: at Mailgun, delayed, or on the dead-letter queue.
+Celery runs a task for each message, which costs about a millisecond of Python each. The transport
+of this program hands the messages of events to a batch consumer instead, all of a fetch at once. It
+handles a batch of events at once and sends Flower the same events for each message as Celery would.
+It acknowledges a message only once each of the message's events is safe: at Mailgun, delayed, or on
+the dead-letter queue.
 """
 
 import logging
@@ -17,11 +17,10 @@ from typing import Any
 import redis
 
 from worker.consumer.batch_processing import process_batch
-from worker.consumer.fetched_message import FetchedMessage, adopted_batches, fetched_message
+from worker.consumer.fetched_message import FetchedMessage, adopted_batches
 from worker.consumer.gathering import Gathering
 from worker.consumer.in_hand import InHand
 from worker.consumer.load import Load
-from worker.consumer.message_properties import MESSAGE_PROPERTY
 from worker.consumer.room import Room
 from worker.consumer.task_events import is_watched, received, send, send_endings
 from worker.consumer.worker_state import is_stopping, takes_events
@@ -116,21 +115,10 @@ class BatchConsumer:
         self._count(self.in_hand.messages())
         self._load.remove(self.in_hand.ended_tags())
 
-    def add(self, message: Any) -> None:
-        """Gather this kombu message, to be handled in a batch soon.
-
-        A message that the transport did not fetch from this worker's queue is logged and stays
-        unacknowledged, so it comes back after its visibility timeout.
-        """
-        if MESSAGE_PROPERTY not in message.properties:
-            logger.error(
-                "a message came from another queue: it is left alone",
-                extra={"event": message.delivery_tag},
-            )
-            return
-        fetched = fetched_message(message)
-        self.in_hand.add([fetched])
-        self._send_received([fetched])
+    def add(self, fetched: Sequence[FetchedMessage]) -> None:
+        """Gather these messages, to be handled in batches soon."""
+        self.in_hand.add(fetched)
+        self._send_received(fetched)
         self._gathered.add(fetched, self._consumer.timer)
 
     def descriptions(self) -> list[dict[str, Any]]:

@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import redis
 from kombu.transport import redis as kombu_redis
 from kombu.transport import virtual
 
 from worker.consumer.load import Weight, Weights, load
-from worker.consumer.message_properties import WEIGHT_PROPERTY
 from worker.queue.in_flight import put_back
+
+if TYPE_CHECKING:
+    from worker.consumer.fetched_message import FetchedMessage
 
 # The bytes that may be in hand if no limits are set.
 UNLIMITED_BYTES = 8 * 1024 * 1024
@@ -28,8 +30,15 @@ class EventQoS(kombu_redis.QoS):
         super().__init__(*args, **kwargs)
         self._weights = Weights()
 
+    def take(self, messages: Sequence["FetchedMessage"]) -> None:
+        """Remember fetched messages, which end by `drop`."""
+        self._weights.add({each.tag: each.weight for each in messages})
+        self._delivered.update({each.tag: each for each in messages})
+
     def append(self, message: Any, delivery_tag: str) -> None:
-        """Remember a fetched message; a message of another queue is noted as kombu does it.
+        """Remember a message of kombu's.
+
+        A fetched one takes the room of an event; one of another queue is noted as kombu does it.
 
         Args:
             message: The kombu message.
@@ -37,7 +46,7 @@ class EventQoS(kombu_redis.QoS):
         """
         if delivery_tag in self.channel.fetched_tags:
             self.channel.fetched_tags.remove(delivery_tag)
-            self._weights.add({delivery_tag: message.properties.get(WEIGHT_PROPERTY, Weight())})
+            self._weights.add({delivery_tag: Weight()})
             virtual.QoS.append(self, message, delivery_tag)
         else:
             super().append(message, delivery_tag)

@@ -4,12 +4,12 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 from worker.consumer.load import Weight, weight_of
-from worker.consumer.message_properties import CHARGED_PROPERTY, MESSAGE_PROPERTY, WEIGHT_PROPERTY
 from worker.privacy import redacted
 from worker.queue.intake import parse_raw
-from worker.queue.message import Message
+from worker.queue.message import Limits, Message
 
 
 class FetchedMessage(NamedTuple):
@@ -50,16 +50,21 @@ class FetchedMessage(NamedTuple):
         }
 
 
-def fetched_message(message: Any) -> FetchedMessage:
-    """Return the message that the transport fetched as this kombu message."""
-    return FetchedMessage(
-        message.properties[MESSAGE_PROPERTY],
-        message.delivery_tag,
-        message.channel.qos.drop,
-        time.monotonic(),
-        message.properties.get(WEIGHT_PROPERTY, Weight()),
-        message.properties.get(CHARGED_PROPERTY, 0),
-    )
+def fetched_message(
+    raw: bytes, tag: bytes, charged: int, *, limits: Limits, drop: Callable[[str], None]
+) -> FetchedMessage:
+    """Read a message that the fetch script returned.
+
+    Args:
+        raw: The message as it lay on the queue.
+        tag: Its delivery tag.
+        charged: The number of its events that the gate charged.
+        limits: The limits of messages.
+        drop: Called with the tag when the message has ended.
+    """
+    message = parse_raw(raw, lambda: str(uuid4()), limits)
+    weight = weight_of(message, len(raw), max(1, message.events))
+    return FetchedMessage(message, tag.decode(), drop, time.monotonic(), weight, charged)
 
 
 def adopted_batches(

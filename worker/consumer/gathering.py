@@ -3,7 +3,7 @@
 All of it runs in Celery's loop.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from worker.consumer.fetched_message import FetchedMessage
@@ -37,13 +37,14 @@ class Gathering:
         """Return the number of messages."""
         return len(self._messages)
 
-    def add(self, fetched: FetchedMessage, timer: Any) -> None:
-        """Add a message, and submit the batch: now if it is full, else soon, by Celery's timer."""
-        self._messages.append(fetched)
-        self._events += fetched.message.events
-        if self._events >= self._policy.size:
-            self.flush()
-        elif len(self) == 1:
+    def add(self, fetched: Iterable[FetchedMessage], timer: Any) -> None:
+        """Add messages, and submit batches: full ones now, the last soon, by Celery's timer."""
+        for each in fetched:
+            self._messages.append(each)
+            self._events += each.message.events
+            if self._events >= self._policy.size:
+                self.flush()
+        if self._messages and not self._linger:
             self._flush_later(timer)
 
     def flush(self) -> None:

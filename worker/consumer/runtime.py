@@ -1,8 +1,10 @@
 """Runtime: the objects of one worker process, each made when it is first needed."""
 
+from collections.abc import Sequence
 from functools import cached_property
 
 from worker.consumer.batch_consumer import BatchConsumer
+from worker.consumer.fetched_message import FetchedMessage
 from worker.consumer.housekeeping_rounds import Rounds
 from worker.consumer.load import load
 from worker.consumer.room import Room
@@ -107,6 +109,10 @@ class Runtime:
     def metrics(self) -> Metrics:
         """The metrics of this process for Prometheus."""
         return Metrics(self.settings.signal_integration)
+
+    def take_events(self, fetched: Sequence[FetchedMessage]) -> None:
+        """Take these messages in hand."""
+        self.batch_consumer.add(fetched)
 
     def count_put_aside(self, id: str, reason: str) -> None:
         """Count a message that was put aside unread as a dead letter.

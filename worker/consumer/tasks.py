@@ -1,5 +1,6 @@
-"""Celery tasks: delivery of events, by a strategy of its own, and replay of dead letters."""
+"""Celery tasks: delivery of events, which the transport takes away, and replay of dead letters."""
 
+import logging
 from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -18,29 +19,33 @@ from worker.wiring import utc_now
 if TYPE_CHECKING:
     from worker.consumer.runtime import Runtime
 
+logger = logging.getLogger("signal_mailgun.worker")
+
 
 class InvalidFilter(Exception):
     """The error of a replay whose arguments or filters are invalid; nothing was replayed."""
 
 
 class DeliveryTask(Task):
-    """A task whose messages are handled in batches.
-
-    Each message is acknowledged when all of its events have ended.
-    """
+    """A task whose messages the transport hands to the batch consumer."""
 
     Strategy = "worker.consumer.tasks:batch_strategy"
 
 
 def batch_strategy(_task: Any, app: Any, consumer: Any, **_options: Any) -> Callable[..., None]:
-    """Return the handler of a delivery task's messages: a Celery strategy."""
+    """Return the handler of a delivery task's messages that come from another queue.
+
+    It is a Celery strategy, made each time the worker has connected.
+    """
     runtime: Runtime = app.runtime
     runtime.batch_consumer.bind(consumer)
+    return leave_alone
 
-    def add(message: Any, *_: Any, **__: Any) -> None:
-        runtime.batch_consumer.add(message)
 
-    return add
+def leave_alone(message: Any, *_: Any, **__: Any) -> None:
+    """Log the message, which stays unacknowledged: it comes back after its visibility timeout."""
+    text = "a message came from another queue: it is left alone"
+    logger.error(text, extra={"event": message.delivery_tag})
 
 
 @shared_task(name=TASK, base=DeliveryTask, max_retries=None)
@@ -48,7 +53,7 @@ def deliver(*_: Any, **__: Any) -> None:
     """Deliver one event to Mailgun.
 
     Its only argument, a positional one, is the event as sent; with any other arguments it is buried
-    as malformed. A worker hands the message to `batch_strategy` and never calls this function.
+    as malformed. A worker's transport takes the message and never calls this function.
 
     Raises:
         NotImplementedError: It was called.
