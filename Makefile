@@ -34,6 +34,7 @@ browser: install  ## a Chromium for the tests that click, where the system has n
 	@$(BIN)/python -m playwright install chromium
 
 test: install  ## every test that needs nothing but this machine
+	@$(BIN)/python -m pytest --collect-only -qq >/dev/null || true  # compiles the tests, once for all processes
 	@$(BIN)/python -m pytest -n $(TESTS_AT_ONCE) --dist loadscope --no-loadscope-reorder
 
 test-unit: install  ## the tests of pure modules, half a minute

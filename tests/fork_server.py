@@ -142,6 +142,7 @@ def main() -> None:
     """Load the modules, then serve."""
     for each in MODULES:
         import_module(each)
+    import_module("worker.cli").commands()  # loads the modules of all commands
     gc.freeze()  # Else the first collection of each forked process would copy all that is loaded.
     with socket.socket(fileno=int(sys.argv[1])) as client:
         request = ForkServer(client).next_process()

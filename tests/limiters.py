@@ -144,9 +144,9 @@ def against(
     random, result = Random(seed), Minutes()
     under_way: list[float] = []  # the times of their answers
     wanted, began = 0.0, 1_700_000_000.0
-    for number in range(int(minutes * 60 / STEP_SECONDS)):
-        now = number * STEP_SECONDS
-        wanted = min(wanted + demand * STEP_SECONDS, 1e6)
+    now, passed = 0.0, STEP_SECONDS
+    while now < minutes * 60:
+        wanted = min(wanted + demand * passed, 1e6)
         ended = [each for each in under_way if each <= now]
         under_way = [each for each in under_way if each > now]
         answers = []
@@ -159,9 +159,12 @@ def against(
             wanted += wait is not None
         want = min(int(wanted), slots - len(under_way))
         args: list[Any] = [rules.to_json(random.random()), began + now, json.dumps(answers), want]
-        taken, *_ = cast("Any", step(keys=list(own.gate().keys), args=args))
+        taken, _, hold = cast("Any", step(keys=list(own.gate().keys), args=args))
         wanted -= taken
         under_way += [now + LATENCY_SECONDS * random.uniform(0.5, 1.5) for _ in range(taken)]
+        # Nothing happens during a hold.
+        passed = STEP_SECONDS if under_way else max(STEP_SECONDS, float(hold))
+        now += passed
     return result
 
 

@@ -42,6 +42,26 @@ def test_each_command_has_examples_and_the_option_integration() -> None:
 
 
 @pytest.mark.parametrize(
+    ("arguments", "loads"),
+    [
+        (["pause"], ["pause"]),
+        (["dead-letters", "list"], ["dead_letters"]),
+        (["no-command", "pause"], ["pause", "check", "dead_letters"]),
+        ([OPTION, "own", "pause"], ["pause", "check", "dead_letters"]),
+        ([], ["pause", "check", "dead_letters"]),
+    ],
+)
+def test_only_the_named_command_is_loaded(arguments: list[str], loads: list[str]) -> None:
+    code = (
+        f"import sys; from worker.cli import commands; commands({arguments!r}); "
+        "print(*(each for each in ('pause', 'check', 'dead_letters') "
+        "if f'worker.cli.{each}' in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == loads
+
+
+@pytest.mark.parametrize(
     ("path", "example"), [(path, each) for path in EXAMPLES for each in EXAMPLES[path]]
 )
 def test_an_example_is_a_line_that_its_command_accepts(path: str, example: str) -> None:

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from tests.integrations import OwnIntegration, delay_one
 from tests.servers import RedisServer
-from worker.cli import cli
+from worker.cli import commands
 from worker.monitoring.integration_gauges import RedisCollector, read_gauges
 from worker.monitoring.redis_memory import memory_share
 from worker.queue.codec import encode
@@ -109,5 +109,5 @@ def test_memory_share_is_unknown_without_a_limit_or_the_right_to_ask(
 def printed(*arguments: str) -> str:
     out = io.StringIO()
     with redirect_stdout(out):
-        cli(args=list(arguments), prog_name="signal-mailgun", standalone_mode=False)
+        commands()(args=list(arguments), prog_name="signal-mailgun", standalone_mode=False)
     return out.getvalue()

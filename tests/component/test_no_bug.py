@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 import pytest
 import redis
-import typer.main
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
@@ -23,7 +22,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from tests.raw_mailguns import RawMailgun, answer, said
 from tests.servers import RedisServer
 from tests.unit.strategies import any_text, strange_json
-from worker.cli import cli
+from worker.cli import commands
 from worker.cli.errors import exit_status_of
 from worker.monitoring.integration_gauges import RedisCollector, read_gauges
 from worker.queue.codec import celery_message
@@ -36,7 +35,7 @@ from worker.settings import Settings
 LIST = "newsletter@mg.example.com"
 HOSTILE = "\x1b]52;c;cm0=\x07\x9b31m\u202egnp.exe[red]R[/red][link=http://x]L[/link][/x]\r\b\n\u2028\u200b\x00\ud800"
 # Made once: that is a third of what a command costs here.
-COMMAND = typer.main.get_command(cli)
+COMMAND = commands()
 FUZZ = int(os.environ.get("FUZZ", "1"))  # so many times as many cases, and others each time
 SHARED: dict[str, Any] = {
     "deadline": None,

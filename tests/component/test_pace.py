@@ -351,6 +351,23 @@ def test_429s_near_the_usual_limit_hold_until_its_minute_is_over(own: OwnIntegra
     assert float(own.pace()["limit"]) == pytest.approx((BEFORE_USUAL + 4) / WINDOW_SECONDS)
 
 
+def test_try_refused_just_before_a_window_turns_is_repeated_soon(own: OwnIntegration) -> None:
+    gate = own.gate(base=4)
+    near_usual(own, gate)
+    answered(gate, OutcomeKind.THROTTLED, times=2)
+    answered(gate, OutcomeKind.DELIVERED)  # sent before
+    for _ in range(3):
+        own.later(4)
+        answered(gate, OutcomeKind.THROTTLED)
+    assert is_about(float(own.hold()["not_before"]) - own.now(), WINDOW_SECONDS - 12)
+    own.later(WINDOW_SECONDS - 12)
+    answered(gate, OutcomeKind.THROTTLED)
+    assert float(own.hold()["not_before"]) - own.now() < 1
+    own.later(1)
+    answered(gate, OutcomeKind.DELIVERED)
+    assert own.pace().keys() >= {"turn_seen", "is_long"}
+
+
 def known_turn(own: OwnIntegration, gate: Gate) -> None:
     """Let the usual limit be met, and then one try be refused just before its window turned."""
     near_usual(own, gate)

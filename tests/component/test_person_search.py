@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.servers import RedisServer
-from worker.cli import cli
+from worker.cli import commands
 from worker.ops.person_search import Person
 from worker.queue.codec import encode
 from worker.queue.dead_letter import dead_letter
@@ -135,7 +135,7 @@ def lying(client: "redis.Redis") -> list[bytes]:
 def forget() -> dict[str, Any]:
     printed = io.StringIO()
     with redirect_stdout(printed):
-        cli(
+        commands()(
             args=["forget", JANE, "--yes", "--json"],
             prog_name="signal-mailgun",
             standalone_mode=False,

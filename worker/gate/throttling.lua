@@ -44,6 +44,8 @@ local function note_throttling(seconds, why)
     redis.call('HSET', PACE, 'refused_at', now)
     if turn then
         redis.call('HSET', PACE, 'limited', 1, 'turn_at', turn, 'ramp_rate', rules.first_rate)
+        -- A refused try at the turn came a moment early, so the next ones follow soon.
+        redis.call('HDEL', PACE, 'throttles')
         limited, asked = true, turn
     end
     if stands > now then
