@@ -144,9 +144,9 @@ def against(
     random, result = Random(seed), Minutes()
     under_way: list[float] = []  # the times of their answers
     wanted, began = 0.0, 1_700_000_000.0
-    now, passed = 0.0, STEP_SECONDS
+    now, elapsed = 0.0, STEP_SECONDS
     while now < minutes * 60:
-        wanted = min(wanted + demand * passed, 1e6)
+        wanted = min(wanted + demand * elapsed, 1e6)
         ended = [each for each in under_way if each <= now]
         under_way = [each for each in under_way if each > now]
         answers = []
@@ -163,8 +163,8 @@ def against(
         wanted -= taken
         under_way += [now + LATENCY_SECONDS * random.uniform(0.5, 1.5) for _ in range(taken)]
         # Nothing happens during a hold.
-        passed = STEP_SECONDS if under_way else max(STEP_SECONDS, float(hold))
-        now += passed
+        elapsed = STEP_SECONDS if under_way else max(STEP_SECONDS, float(hold))
+        now += elapsed
     return result
 
 

@@ -6,10 +6,10 @@ import sys
 def main() -> None:
     """Run the command line.
 
-    If Ctrl-C is pressed while it is being loaded, it exits with status 130 and prints nothing.
+    If Ctrl-C is pressed before that can be handled, it exits with status 130 and prints nothing.
     """
     try:
-        from worker import cli  # noqa: PLC0415  this takes most of a command's start
+        from worker import cli  # noqa: PLC0415  this takes half of a command's start
     except KeyboardInterrupt:
         sys.exit(130)
     cli.main()

@@ -18,7 +18,6 @@ from worker.consumer.batch_consumer import BatchConsumer
 from worker.consumer.fetched_message import FetchedMessage
 from worker.consumer.load import Load, Weight
 from worker.consumer.room import Room
-from worker.consumer.tasks import leave_alone
 from worker.delivery.outcome_stats import OutcomeStats
 from worker.delivery.processor import EventProcessor
 from worker.delivery.retry_policy import RetryPolicy
@@ -27,7 +26,7 @@ from worker.members.ledger import Ledger
 from worker.queue.codec import encode
 from worker.queue.dead_letters import DeadLetterQueue
 from worker.queue.delay_queue import DelayQueue
-from worker.queue.in_flight import put_back, restore_overdue
+from worker.queue.in_flight import put_back
 from worker.queue.intake import parse_raw
 from worker.queue.message import DELIVER_MANY, Message
 from worker.queue.poison import ALONE_AFTER
@@ -438,17 +437,19 @@ def test_bug_in_the_processor_costs_no_event(
     assert "p1@example.com" not in caplog.text
 
 
+@pytest.mark.parametrize("made_by", ["received", "endings_of"])
 def test_task_event_that_cannot_be_made_holds_up_no_message(
     at_work: Callable[..., Worker],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
+    made_by: str,
 ) -> None:
     it = at_work(batch=1)
 
     def crash(*_: object) -> Any:
         raise KeyError("p1@example.com")
 
-    monkeypatch.setattr(task_events, "endings_of", crash)
+    monkeypatch.setattr(task_events, made_by, crash)
     it.take(message(1), message(2))
     it.settled()
     assert (it.unacked(), it.consuming.in_hand.messages()) == ([], [])
@@ -511,19 +512,6 @@ def test_visibility_of_messages_in_hand_is_extended_and_of_no_others(
     it.consuming.extend_visibility()
     assert all(float(it.own.redis.zscore(index, each) or 0) > 1e9 for each in tags)
     assert it.own.redis.zscore(index, "another program's") == 0.0
-
-
-def test_message_not_fetched_by_the_transport_is_left_to_be_restored(
-    at_work: Callable[..., Worker],
-) -> None:
-    it = at_work(batch=1)
-    it.own.fill(1)
-    it.own.take(1)
-    [tag] = it.unacked()
-    leave_alone(SimpleNamespace(delivery_tag=tag))
-    assert it.unacked() == [tag]
-    assert restore_overdue(it.own.redis, it.own.queue, it.own.unacked_keys, 0) == 1
-    assert it.own.redis.lrange(it.own.queue, 0, -1) == ["1"]
 
 
 def test_visibility_of_ended_messages_is_not_extended(

@@ -47,7 +47,9 @@ def test_each_command_has_examples_and_the_option_integration() -> None:
         (["pause"], ["pause"]),
         (["dead-letters", "list"], ["dead_letters"]),
         (["no-command", "pause"], ["pause", "check", "dead_letters"]),
-        ([OPTION, "own", "pause"], ["pause", "check", "dead_letters"]),
+        ([OPTION, "own", "pause"], ["pause"]),
+        ([f"{OPTION}=own", "pause"], ["pause"]),
+        (["--help", "pause"], ["pause", "check", "dead_letters"]),
         ([], ["pause", "check", "dead_letters"]),
     ],
 )

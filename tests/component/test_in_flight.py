@@ -14,6 +14,7 @@ from tests.servers import RedisServer
 from worker.consumer.application import celery_app
 from worker.consumer.fetched_message import FetchedMessage
 from worker.consumer.switched_off import SwitchedOff
+from worker.consumer.tasks import leave_alone
 from worker.queue import in_flight
 from worker.queue.codec import encode
 from worker.queue.in_flight import acknowledge, in_flight_keys, keep, put_back, restore_overdue
@@ -208,6 +209,43 @@ def test_message_of_another_queue_goes_back_there_when_its_reader_died(
             json.loads(str(each))["body"] for each in before
         ]
         assert own.redis.llen(own.queue) == 0
+
+
+def test_message_of_another_queue_is_left_alone_and_logged(
+    own: OwnIntegration, connection: Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = f"other.{own.name}"
+    Producer(connection).publish({"a": 1}, routing_key=other, serializer="json")
+    taken: list[Any] = []
+
+    def take(_: object, message: Any) -> None:
+        taken.append(message)
+        leave_alone(message)
+
+    with Consumer(connection, [Queue(other)], callbacks=[take], accept=["json"]):
+        connection.drain_events(timeout=10)
+        assert own.redis.hkeys(own.unacked_keys[1]) == [taken[0].delivery_tag]
+        assert "a message came from another queue" in caplog.text
+        assert restore(own) == 1
+        assert own.redis.llen(other) == 1
+
+
+def test_messages_of_a_fetch_that_ends_with_its_channel_are_only_requeued(
+    own: OwnIntegration, connection: Connection, ours: list[FetchedMessage]
+) -> None:
+    own.redis.lpush(
+        own.queue, *(encode(Message(id=f"e{each}", args=({},)), own.queue) for each in range(5))
+    )
+    consumer = Consumer(connection, [Queue(own.queue)], callbacks=[pytest.fail], accept=["json"])
+    consumer.consume()
+    consumer.channel._queue_has_some = True
+    connection.transport.cycle.on_poll_start()  # the script is on its way
+    consumer.channel.close()
+    assert ours == []
+    assert [json.loads(each)["headers"]["id"] for each in queued(own)] == [
+        f"e{each}" for each in range(5)
+    ]
+    assert own.redis.hlen(own.unacked_keys[1]) == 0
 
 
 def test_messages_fetched_after_their_consumer_was_cancelled_are_requeued(

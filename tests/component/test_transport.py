@@ -323,6 +323,58 @@ def test_replay_is_run_by_celery_and_is_gone_once_acknowledged(
     ]
 
 
+def test_rejected_replay_takes_no_room(own: OwnIntegration, app: Celery) -> None:
+    put(own, "a", task=REPLAY_TASK)
+    rejected: list[str] = []
+
+    def reject(_: object, message: Any) -> None:
+        rejected.append(message.headers["id"])
+        message.requeue()
+
+    with app.connection_for_read() as connection:
+        consumer = consumer_of(connection, own, room=2, callback=reject)
+        with consumer:
+            while len(rejected) < 3:
+                connection.drain_events(timeout=10)
+            qos = consumer.channel.qos
+            assert (qos.in_hand, qos.can_consume_max_estimate()) == (0, 2)
+
+
+def test_replay_that_came_back_twice_is_fetched_alone(
+    own: OwnIntegration, app: Celery, taken: list[FetchedMessage]
+) -> None:
+    suspect = Message(id="suspect", args=(), task=REPLAY_TASK, returns=ALONE_AFTER)
+    own.redis.lpush(own.queue, encode(suspect, own.queue))
+    put(own, "a")
+    replays: list[Any] = []
+    with app.connection_for_read() as connection:
+        run = lambda _, message: replays.append(message)  # noqa: E731
+        with consumer_of(connection, own, room=4, callback=run):
+            connection.drain_events(timeout=10)
+            with pytest.raises(TimeoutError):
+                connection.drain_events(timeout=1)
+            assert (len(replays), taken) == (1, [])
+            replays[0].ack()
+            connection.drain_events(timeout=10)
+            assert ids(taken) == ["a"]
+
+
+def test_all_of_a_fetch_is_back_after_its_events_could_not_be_taken(
+    own: OwnIntegration, app: Celery
+) -> None:
+    def fail(_: object) -> None:
+        raise MemoryError
+
+    put(own, "a", task=REPLAY_TASK)
+    put(own, "b")
+    app.conf.broker_transport_options["on_events"] = fail
+    with app.connection_for_read() as connection, consumer_of(connection, own, room=4):
+        with pytest.raises(MemoryError):
+            connection.drain_events(timeout=10)
+        assert own.redis.hlen(own.unacked_keys[1]) == 2
+    assert (own.redis.llen(own.queue), own.redis.hlen(own.unacked_keys[1])) == (2, 0)
+
+
 def test_unacknowledged_message_is_back_when_its_consumer_closes(
     own: OwnIntegration, app: Celery, taken: list[FetchedMessage]
 ) -> None:

@@ -24,6 +24,7 @@ from worker.dashboard.pages.navbar import END_OF_TABS, with_tabs
 USED = [
     "kombu.transport.redis.QoS.append(self, message, delivery_tag)",
     "kombu.transport.redis.QoS.ack(self, delivery_tag)",
+    "kombu.transport.redis.QoS.reject(self, delivery_tag, requeue=False)",
     "kombu.transport.redis.QoS.restore_by_tag(self, tag, client=None, leftmost=False)",
     "kombu.transport.redis.QoS.restore_visible(self, start=0, num=10, interval=10)",
     "kombu.transport.redis.QoS.restore_unacked(self, client=None)",

@@ -91,11 +91,11 @@ def commands(arguments: Sequence[str] = ()) -> Any:
     """Return the command line: each command has its examples, and the option `--integration`.
 
     Args:
-        arguments: The arguments that it will get. If the first is a command, it is the only one
-            that is loaded, since it takes less time to load than all of them.
+        arguments: The arguments that it will get. If they name a command, it is the only one that
+            is loaded, since it takes less time to load than all of them.
     """
-    first = arguments[0] if arguments else ""
-    names = (first,) if first in {*COMMANDS, *GROUPS} else (*COMMANDS, *GROUPS)
+    named = _named(arguments)
+    names = (named,) if named in {*COMMANDS, *GROUPS} else (*COMMANDS, *GROUPS)
     top = typer.main.get_command(_typer_of(names))
     integration = next(each for each in top.params if "--integration" in each.opts)
     integration.expose_value = False
@@ -103,6 +103,17 @@ def commands(arguments: Sequence[str] = ()) -> Any:
         command.params.insert(-1, integration)
         command.epilog = epilog(path)
     return top
+
+
+def _named(arguments: Sequence[str]) -> str:
+    """Return the first of the arguments that is not the option `--integration`, "" if none is."""
+    left = iter(arguments)
+    for each in left:
+        if each == "--integration":
+            next(left, None)
+        elif not each.startswith("--integration="):
+            return each
+    return ""
 
 
 def _typer_of(names: Sequence[str]) -> typer.Typer:

@@ -56,7 +56,6 @@ class AtomicFetchMixin:
         on_put_aside: Called with the id and the reason of each message that was put aside unread.
         on_unused: Called with the number of events that the gate charged and that were put back.
         gate_config: The settings of the gate, as JSON.
-        fetched_tags: Delivery tags of fetched messages that kombu has still to hand to `EventQoS`.
     """
 
     QoS = EventQoS
@@ -87,10 +86,6 @@ class AtomicFetchMixin:
     # Both in monotonic seconds.
     _look_again_at = 0.0
     _log_again_at = 0.0
-
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
-        self.fetched_tags: set[str] = set()
-        super().__init__(*args, **kwargs)
 
     @property
     def unacked_keys(self: Any) -> tuple[str, str]:
@@ -231,8 +226,7 @@ class AtomicFetchMixin:
             # Memory has run out, or this program has a bug. The message stays unacknowledged, and
             # its return is counted.
             except Exception as error:  # noqa: BLE001  no event may be lost by it
-                text = "a message could not be read; it comes back after the visibility timeout"
-                logger.error(text, extra={"error": whereabouts(error)})
+                _log_unread(error)
                 continue
             weight = fetched[-1].weight
             events, size = events - weight.events, size - weight.bytes
@@ -259,28 +253,37 @@ class AtomicFetchMixin:
             )
 
     def _hand_over(self: Any, fetched: Sequence[FetchedMessage]) -> None:
-        if self.queue not in self.connection._callbacks:  # the consumer was cancelled meanwhile
+        # The consumer was cancelled meanwhile, or the worker is connecting again.
+        if self._closing or self.queue not in self.connection._callbacks:
             self.qos._put_back([each.tag for each in fetched])
             self._refund([each.charged for each in fetched])
             return
-        events = [each for each in fetched if each.message.task != REPLAY_TASK]
-        self.qos.take(events)
-        self.on_events(events)
+        self.qos.take(fetched)
+        self.on_events([each for each in fetched if each.message.task != REPLAY_TASK])
         for each in fetched:
             if each.message.task == REPLAY_TASK:
                 self._hand_to_kombu(each)
 
     def _hand_to_kombu(self: Any, fetched: FetchedMessage) -> None:
         """Let Celery run the message as any task of its own."""
-        payload = celery_message(fetched.message, self.queue)
+        try:
+            payload = celery_message(fetched.message, self.queue)
+        except Exception as error:  # noqa: BLE001  as above
+            _log_unread(error)
+            self.qos.drop(fetched.tag)
+            return
         payload["properties"]["delivery_tag"] = fetched.tag
-        self.fetched_tags.add(fetched.tag)
         self.connection._deliver(payload, self.queue)
 
     def _refund(self: Any, charged: Sequence[int]) -> None:
         """Tell how many events of messages that are put back the gate has charged."""
         if self.on_unused:
             self.on_unused(sum(charged))
+
+
+def _log_unread(error: Exception) -> None:
+    text = "a message could not be read; it comes back after the visibility timeout"
+    logger.error(text, extra={"error": whereabouts(error)})
 
 
 def _wake_loop_after(seconds: float) -> None:

@@ -22,7 +22,7 @@ from worker.consumer.gathering import Gathering
 from worker.consumer.in_hand import InHand
 from worker.consumer.load import Load
 from worker.consumer.room import Room
-from worker.consumer.task_events import is_watched, received, send, send_endings
+from worker.consumer.task_events import is_watched, send_endings, send_received
 from worker.consumer.worker_state import is_stopping, takes_events
 from worker.delivery.event_delivery import Result
 from worker.delivery.processor import EventProcessor
@@ -278,4 +278,4 @@ class BatchConsumer:
     def _send_received(self, batch: Sequence[FetchedMessage]) -> None:
         if is_watched(dispatcher := self._consumer.event_dispatcher):
             for each in batch:
-                send(dispatcher, received(each.message))
+                send_received(dispatcher, each.message)

@@ -8,7 +8,7 @@ import redis
 from kombu.transport import redis as kombu_redis
 from kombu.transport import virtual
 
-from worker.consumer.load import Weight, Weights, load
+from worker.consumer.load import Weights, load
 from worker.queue.in_flight import put_back
 
 if TYPE_CHECKING:
@@ -31,22 +31,18 @@ class EventQoS(kombu_redis.QoS):
         self._weights = Weights()
 
     def take(self, messages: Sequence["FetchedMessage"]) -> None:
-        """Remember fetched messages, which end by `drop`."""
+        """Remember fetched messages; each ends by `drop`, or is acknowledged or rejected."""
         self._weights.add({each.tag: each.weight for each in messages})
         self._delivered.update({each.tag: each for each in messages})
 
     def append(self, message: Any, delivery_tag: str) -> None:
-        """Remember a message of kombu's.
-
-        A fetched one takes the room of an event; one of another queue is noted as kombu does it.
+        """Remember a message that kombu hands on; one of another queue is noted as kombu does it.
 
         Args:
             message: The kombu message.
             delivery_tag: Its delivery tag.
         """
-        if delivery_tag in self.channel.fetched_tags:
-            self.channel.fetched_tags.remove(delivery_tag)
-            self._weights.add({delivery_tag: Weight()})
+        if delivery_tag in self._delivered:
             virtual.QoS.append(self, message, delivery_tag)
         else:
             super().append(message, delivery_tag)
@@ -55,6 +51,11 @@ class EventQoS(kombu_redis.QoS):
         """Acknowledge the message, which makes room for another."""
         self._weights.remove([delivery_tag])
         super().ack(delivery_tag)
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:  # noqa: FBT001, FBT002  kombu's
+        """Reject the message, which makes room for another."""
+        self._weights.remove([delivery_tag])
+        super().reject(delivery_tag, requeue)
 
     def drop(self, delivery_tag: str) -> None:
         """Forget a message that this worker no longer has; Redis is not asked."""

@@ -6,7 +6,7 @@ events of a bundle that are done are counted in the bundle's result, and cost no
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, assert_never
@@ -152,24 +152,28 @@ def is_watched(dispatcher: Any) -> bool:
     return not dispatcher.groups or "task" in dispatcher.groups
 
 
-def send(dispatcher: Any, event: TaskEvent) -> None:
-    """Send a task event."""
-    dispatcher.send(event.event, uuid=event.id, **event.fields)
+def send_received(dispatcher: Any, message: Message) -> None:
+    """Send the task event of a message that was fetched."""
+    _send(dispatcher, message, lambda: [received(message)])
 
 
 def send_endings(
     dispatcher: Any, message: Message, results: Sequence[Result], seconds: float
 ) -> None:
-    """Send the task events of a message that has ended, so many seconds after its fetch.
+    """Send the task events of a message that has ended, so many seconds after its fetch."""
+    _send(
+        dispatcher, message, lambda: [each.after(seconds) for each in endings_of(message, results)]
+    )
 
-    An error is logged: the message is done, and Celery's loop must go on.
-    """
+
+def _send(dispatcher: Any, message: Message, events: Callable[[], Sequence[TaskEvent]]) -> None:
+    """Send task events of a message. An error is logged, because Celery's loop must go on."""
     try:
-        for event in endings_of(message, results):
-            send(dispatcher, event.after(seconds))
+        for each in events():
+            dispatcher.send(each.event, uuid=each.id, **each.fields)
     except Exception as error:  # noqa: BLE001  it may be any
         logger.error(
-            "a bug: Flower was not told how an event ended, please report it",
+            "a bug: Flower was not told of an event, please report it",
             extra={"event": message.id, "error": whereabouts(error)},
         )
 

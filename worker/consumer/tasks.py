@@ -1,4 +1,4 @@
-"""Celery tasks: delivery of events, which the transport takes away, and replay of dead letters."""
+"""Celery tasks: delivery of events, which the transport hands on, and replay of dead letters."""
 
 import logging
 from collections.abc import Callable

@@ -44,7 +44,7 @@ local function note_throttling(seconds, why)
     redis.call('HSET', PACE, 'refused_at', now)
     if turn then
         redis.call('HSET', PACE, 'limited', 1, 'turn_at', turn, 'ramp_rate', rules.first_rate)
-        -- A refused try at the turn came a moment early, so the next ones follow soon.
+        -- If a try at the turn is refused, it came a moment early, so the next one follows soon.
         redis.call('HDEL', PACE, 'throttles')
         limited, asked = true, turn
     end
