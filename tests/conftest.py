@@ -3,6 +3,7 @@
 The report has the figures of all processes of pytest-xdist.
 """
 
+import gc
 import pickle
 import signal
 from itertools import accumulate, groupby
@@ -82,6 +83,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     spread = ((number * distance, [test]) for number, test in enumerate(waiting))
     in_order = sorted([*begins, *spread], key=itemgetter(0))
     items[:] = [test for _, tests in in_order for test in tests]
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # Else each collection would go through all that thousands of tests are made of.
 
 
 @pytest.fixture(scope="module")
