@@ -140,7 +140,8 @@ def test_waiting_events_are_shown_by_explain_and_erased_by_forget(own: Bench) ->
 def test_a_pause_keeps_waiting_events_and_resume_lets_them_go_on(own: Bench) -> None:
     hangs(own, count=1)
     own.put(*hot(20))
-    own.worker(**{**SETTINGS, "MAILGUN_READ_TIMEOUT_SECONDS": "8"})
+    slow = {"MAILGUN_READ_TIMEOUT_SECONDS": "12", "VISIBILITY_TIMEOUT_SECONDS": "120"}
+    own.worker(**{**SETTINGS, **slow})
     until(lambda: own.delay_queue.count() == 19, "events that wait")
     own.run("pause")  # before the write is given up
     until(lambda: own.delay_queue.count() == 20, "the end of the write")
