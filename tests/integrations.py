@@ -3,6 +3,7 @@
 Its time passes when the test says so.
 """
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -30,8 +31,9 @@ from worker.members.merge import SubscriptionRules
 from worker.members.merge_plan import TimedPatch
 from worker.members.record import EventOrder
 from worker.members.record_json import decode, encode
+from worker.queue import codec
 from worker.queue.delay_queue import DelayQueue
-from worker.queue.message import Message
+from worker.queue.message import TASK, Message
 from worker.signal.patch import Patch
 
 if TYPE_CHECKING:
@@ -137,6 +139,16 @@ class OwnIntegration:
     def fill(self, count: int) -> None:
         """Put `count` more messages on the queue; "1" is the oldest of them."""
         self.redis.lpush(self.queue, *(str(each + 1) for each in range(count)))
+
+    def put(self, *ids: str, task: str = TASK) -> None:
+        """Put messages with these ids on the queue, each with an empty event, in this order."""
+        messages = (Message(id=each, args=({},), task=task) for each in ids)
+        self.redis.lpush(self.queue, *(codec.encode(each, self.queue) for each in messages))
+
+    def queued_ids(self) -> list[str]:
+        """Return the ids of the messages on the queue, the next one first."""
+        lines = cast("list[str]", self.redis.lrange(self.queue, 0, -1))
+        return [json.loads(each)["headers"]["id"] for each in reversed(lines)]
 
     def take(self, want: int = 1, *, rules: GateConfig | None = None) -> Taken:
         """Fetch as a worker with room for `want` events does."""

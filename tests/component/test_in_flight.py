@@ -16,9 +16,7 @@ from worker.consumer.fetched_message import FetchedMessage
 from worker.consumer.switched_off import SwitchedOff
 from worker.consumer.tasks import leave_alone
 from worker.queue import in_flight
-from worker.queue.codec import encode
 from worker.queue.in_flight import acknowledge, in_flight_keys, keep, put_back, restore_overdue
-from worker.queue.message import Message
 from worker.redis_client.shared_trips import SharedTrips
 from worker.settings import Settings
 
@@ -174,9 +172,7 @@ def test_event_queue_and_other_queues_are_both_read_and_neither_starves(
     own: OwnIntegration, connection: Connection, ours: list[FetchedMessage]
 ) -> None:
     other = f"other.{own.name}"
-    own.redis.lpush(
-        own.queue, *(encode(Message(id=f"ours{each}", args=({},)), own.queue) for each in range(5))
-    )
+    own.put(*(f"ours{each}" for each in range(5)))
     for each in range(5):
         Producer(connection).publish({"number": each}, routing_key=other, serializer="json")
     theirs: list[object] = []
@@ -230,42 +226,34 @@ def test_message_of_another_queue_is_left_alone_and_logged(
         assert own.redis.llen(other) == 1
 
 
-def test_messages_of_a_fetch_that_ends_with_its_channel_are_only_requeued(
-    own: OwnIntegration, connection: Connection, ours: list[FetchedMessage]
-) -> None:
-    own.redis.lpush(
-        own.queue, *(encode(Message(id=f"e{each}", args=({},)), own.queue) for each in range(5))
-    )
+def fetch_under_way(own: OwnIntegration, connection: Connection) -> Consumer:
+    """Put e0 to e4 on the queue; return a consumer whose fetch was sent and has no reply yet."""
+    own.put(*(f"e{each}" for each in range(5)))
     consumer = Consumer(connection, [Queue(own.queue)], callbacks=[pytest.fail], accept=["json"])
     consumer.consume()
     consumer.channel._queue_has_some = True
-    connection.transport.cycle.on_poll_start()  # the script is on its way
+    connection.transport.cycle.on_poll_start()
+    return consumer
+
+
+def test_messages_of_a_fetch_that_ends_with_its_channel_are_only_requeued(
+    own: OwnIntegration, connection: Connection, ours: list[FetchedMessage]
+) -> None:
+    consumer = fetch_under_way(own, connection)
     consumer.channel.close()
     assert ours == []
-    assert [json.loads(each)["headers"]["id"] for each in queued(own)] == [
-        f"e{each}" for each in range(5)
-    ]
+    assert own.queued_ids() == [f"e{each}" for each in range(5)]
     assert own.redis.hlen(own.unacked_keys[1]) == 0
 
 
 def test_messages_fetched_after_their_consumer_was_cancelled_are_requeued(
     own: OwnIntegration, connection: Connection
 ) -> None:
-    own.redis.lpush(
-        own.queue, *(encode(Message(id=f"e{each}", args=({},)), own.queue) for each in range(5))
-    )
-    consumer = Consumer(
-        connection, [Queue(own.queue)], callbacks=[lambda *_: None], accept=["json"]
-    )
-    consumer.consume()
+    consumer = fetch_under_way(own, connection)
     channel = consumer.channel
-    channel._queue_has_some = True
-    connection.transport.cycle.on_poll_start()  # the script is on its way
     consumer.cancel()
     channel._brpop_read()
-    assert [json.loads(each)["headers"]["id"] for each in queued(own)] == [
-        f"e{each}" for each in range(5)
-    ]
+    assert own.queued_ids() == [f"e{each}" for each in range(5)]
     assert own.redis.hlen(own.unacked_keys[1]) == 0
 
 

@@ -280,11 +280,6 @@ def consumer_of(
     return consumer
 
 
-def put(own: OwnIntegration, *ids: str, task: str = TASK) -> None:
-    messages = (Message(id=each, args=({},), task=task) for each in ids)
-    own.redis.lpush(own.queue, *(encode(each, own.queue) for each in messages))
-
-
 def ids(taken: Sequence[FetchedMessage]) -> list[str]:
     return [each.message.id for each in taken]
 
@@ -292,7 +287,7 @@ def ids(taken: Sequence[FetchedMessage]) -> list[str]:
 def test_events_are_handed_over_together_and_in_order(
     own: OwnIntegration, app: Celery, taken: list[FetchedMessage]
 ) -> None:
-    put(own, "a", "b", "c")
+    own.put("a", "b", "c")
     with app.connection_for_read() as connection, consumer_of(connection, own, room=3):
         connection.drain_events(timeout=10)
         assert ids(taken) == ["a", "b", "c"]
@@ -303,8 +298,8 @@ def test_events_are_handed_over_together_and_in_order(
 def test_replay_is_run_by_celery_and_is_gone_once_acknowledged(
     own: OwnIntegration, app: Celery, taken: list[FetchedMessage]
 ) -> None:
-    put(own, "a", "b", task=REPLAY_TASK)
-    put(own, "c")
+    own.put("a", "b", task=REPLAY_TASK)
+    own.put("c")
     replays: list[str] = []
 
     def run(_: object, message: Any) -> None:
@@ -318,13 +313,11 @@ def test_replay_is_run_by_celery_and_is_gone_once_acknowledged(
             assert (replays, ids(taken)) == (["a", "b"], ["c"])
             assert consumer.channel.qos.in_hand == 1
             assert set(own.redis.hkeys(own.unacked_keys[1])) == {taken[0].tag}
-    assert [json.loads(each)["headers"]["id"] for each in own.redis.lrange(own.queue, 0, -1)] == [
-        "c"
-    ]
+    assert own.queued_ids() == ["c"]
 
 
 def test_rejected_replay_takes_no_room(own: OwnIntegration, app: Celery) -> None:
-    put(own, "a", task=REPLAY_TASK)
+    own.put("a", task=REPLAY_TASK)
     rejected: list[str] = []
 
     def reject(_: object, message: Any) -> None:
@@ -345,18 +338,23 @@ def test_replay_that_came_back_twice_is_fetched_alone(
 ) -> None:
     suspect = Message(id="suspect", args=(), task=REPLAY_TASK, returns=ALONE_AFTER)
     own.redis.lpush(own.queue, encode(suspect, own.queue))
-    put(own, "a")
+    own.put("a")
     replays: list[Any] = []
-    with app.connection_for_read() as connection:
-        run = lambda _, message: replays.append(message)  # noqa: E731
-        with consumer_of(connection, own, room=4, callback=run):
-            connection.drain_events(timeout=10)
-            with pytest.raises(TimeoutError):
-                connection.drain_events(timeout=1)
-            assert (len(replays), taken) == (1, [])
-            replays[0].ack()
-            connection.drain_events(timeout=10)
-            assert ids(taken) == ["a"]
+
+    def run(_: object, message: Any) -> None:
+        replays.append(message)
+
+    with (
+        app.connection_for_read() as connection,
+        consumer_of(connection, own, room=4, callback=run),
+    ):
+        connection.drain_events(timeout=10)
+        with pytest.raises(TimeoutError):
+            connection.drain_events(timeout=1)
+        assert (len(replays), taken) == (1, [])
+        replays[0].ack()
+        connection.drain_events(timeout=10)
+        assert ids(taken) == ["a"]
 
 
 def test_all_of_a_fetch_is_back_after_its_events_could_not_be_taken(
@@ -365,8 +363,8 @@ def test_all_of_a_fetch_is_back_after_its_events_could_not_be_taken(
     def fail(_: object) -> None:
         raise MemoryError
 
-    put(own, "a", task=REPLAY_TASK)
-    put(own, "b")
+    own.put("a", task=REPLAY_TASK)
+    own.put("b")
     app.conf.broker_transport_options["on_events"] = fail
     with app.connection_for_read() as connection, consumer_of(connection, own, room=4):
         with pytest.raises(MemoryError):
@@ -378,7 +376,7 @@ def test_all_of_a_fetch_is_back_after_its_events_could_not_be_taken(
 def test_unacknowledged_message_is_back_when_its_consumer_closes(
     own: OwnIntegration, app: Celery, taken: list[FetchedMessage]
 ) -> None:
-    put(own, "a", "b", "c")
+    own.put("a", "b", "c")
     with app.connection_for_read() as connection, consumer_of(connection, own, room=2):
         connection.drain_events(timeout=10)
         assert ids(taken) == ["a", "b"]
@@ -389,19 +387,17 @@ def test_unacknowledged_message_is_back_when_its_consumer_closes(
 def test_ended_message_does_not_come_back_when_its_consumer_closes(
     own: OwnIntegration, app: Celery, taken: list[FetchedMessage]
 ) -> None:
-    put(own, "a", "b")
+    own.put("a", "b")
     with app.connection_for_read() as connection, consumer_of(connection, own, room=2):
         connection.drain_events(timeout=10)
         taken[0].drop(taken[0].tag)
-    assert [json.loads(each)["headers"]["id"] for each in own.redis.lrange(own.queue, 0, -1)] == [
-        "b"
-    ]
+    assert own.queued_ids() == ["b"]
 
 
 def test_consumer_fetches_no_more_than_it_has_room_for(
     own: OwnIntegration, app: Celery, taken: list[FetchedMessage]
 ) -> None:
-    put(own, *"abcdef")
+    own.put(*"abcdef")
     with app.connection_for_read() as connection, consumer_of(connection, own, room=2):
         connection.drain_events(timeout=10)
         assert (ids(taken), own.redis.llen(own.queue)) == (["a", "b"], 4)
@@ -418,7 +414,7 @@ def load_elsewhere() -> Iterator[Load]:
 def test_consumer_fetches_less_by_what_the_process_has_in_hand(
     own: OwnIntegration, app: Celery, load_elsewhere: Load
 ) -> None:
-    put(own, *"abcdef")
+    own.put(*"abcdef")
     load_elsewhere.add({"beside": Weight(events=3)})
     with app.connection_for_read() as connection:
         consumer = consumer_of(connection, own, room=4)
@@ -433,7 +429,7 @@ def test_consumer_fetches_less_by_what_the_process_has_in_hand(
 def test_messages_beyond_the_room_are_put_back_and_not_charged(
     own: OwnIntegration, app: Celery, load_elsewhere: Load, taken: list[FetchedMessage]
 ) -> None:
-    put(own, *"abcd")
+    own.put(*"abcd")
     unused: list[int] = []
     app.conf.broker_transport_options["on_unused"] = unused.append
     with app.connection_for_read() as connection:
