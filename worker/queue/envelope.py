@@ -15,7 +15,7 @@ from worker.queue.compression import LIMIT_BYTES
 from worker.queue.dead_letter_reasons import DeadLetterReason
 from worker.queue.message import DELIVER_MANY, REPLAY_TASK, TASK
 from worker.signal.event import NESTING_LIMIT
-from worker.signal.event_json import read_json
+from worker.signal.event_json import read_bundle, read_json
 
 TASKS = (TASK, DELIVER_MANY, REPLAY_TASK)
 # Containers: the body, its arguments, and the level at which one more would begin.
@@ -174,6 +174,8 @@ def _json(text: str, task: object) -> Any:
     try:
         if task is None and text.lstrip()[:1] == "{":  # protocol 1: the task is in the body
             bundle = read_json(text, 1, AROUND_AN_EVENT + NESTING_LIMIT).get("task") == DELIVER_MANY
+        if bundle and (body := read_bundle(text)):
+            return body
         levels = 3 if bundle else 2
         return read_json(text, levels, NESTING_LIMIT + AROUND_AN_EVENT + bundle)
     except (ValueError, AttributeError):

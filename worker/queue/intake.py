@@ -1,6 +1,5 @@
 """The intake: decode untrusted entries of the queue into messages, or into refusals."""
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
@@ -11,6 +10,7 @@ from worker.queue.dead_letter_reasons import DeadLetterReason
 from worker.queue.envelope import TASKS, Envelope, parse_envelope, unknown_task
 from worker.queue.message import (
     DELIVER_MANY,
+    EVENTS,
     NO_LIMITS,
     TASK,
     Limits,
@@ -21,6 +21,7 @@ from worker.queue.message import (
 )
 from worker.redis_client.raw_text import text_of
 from worker.signal.event import id_in
+from worker.signal.event_json import bare_event, event_in
 
 # The keyword argument that may carry the event, or a bundle's events, instead of the arguments.
 KEYWORDS = {TASK: "event", DELIVER_MANY: "events"}
@@ -67,7 +68,7 @@ def events_read(message: Message) -> list[Message]:
         task = DELIVER_MANY if _is_one_list(envelope.args) else TASK
         return unbundle(_message(envelope._replace(task=task), lambda: message.id))
     except DecodeError:
-        bare = _bare_event(message.original)
+        bare = bare_event(message.original)
         return [replace(message, args=(bare,), original=None)] if bare else []
 
 
@@ -135,26 +136,13 @@ def _with_events_read(
         args, kwargs = list(kwargs.values()), {}
     if task == DELIVER_MANY:
         return [
-            list(map(_event, each)) if isinstance(each, list) else each for each in args
+            list(map(event_in, each)) if isinstance(each, list) else each for each in args
         ], kwargs
-    return list(map(_event, args)), kwargs
-
-
-def _event(value: Any) -> Any:
-    """Return the event in `value` if it is a JSON text of one, else `value`."""
-    return _bare_event(value) or value if isinstance(value, str) else value
-
-
-def _bare_event(text: str) -> dict[str, Any] | None:
-    try:
-        value = json.loads(text) if text.lstrip()[:1] == "{" else None
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) and isinstance(value.get("type"), str) else None
+    return list(map(event_in, args)), kwargs
 
 
 def _is_one_list(args: Any) -> bool:
-    return isinstance(args, list) and len(args) == 1 and isinstance(args[0], list)
+    return isinstance(args, list) and len(args) == 1 and isinstance(args[0], EVENTS)
 
 
 def _own_id(args: list[Any]) -> str | None:

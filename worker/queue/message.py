@@ -12,12 +12,14 @@ from typing import Any
 from worker.privacy import redacted
 from worker.queue.dead_letter_reasons import DeadLetterReason
 from worker.signal.event import id_in, kind_in
+from worker.signal.event_json import EventTexts
 
 TASK = "signal.deliver"
 DELIVER_MANY = "signal.deliver_many"  # a bundle's
 REPLAY_TASK = "signal.replay"  # its arguments are filters, not an event
 USABLE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 HISTORY_LENGTH = 10
+EVENTS = (list, EventTexts)  # the types of a bundle's list of events
 APART_SECONDS = 1e-6  # between the enqueue times of a bundle's events
 # A time further ahead of a worker's clock is impossible. The fetch script applies a closer limit,
 # by Redis's clock (consumer/fetch.lua).
@@ -67,7 +69,7 @@ class Message:
 
     Attributes:
         id: The Celery task id: the event's `messageId` if that is usable.
-        args: One event, as sent, or for a bundle one list of events; anything else is malformed.
+        args: One event, as sent, or for a bundle one of `EVENTS`; anything else is malformed.
         kwargs: The keyword arguments; an event has none.
         kind: What Flower shows in place of the arguments: no personal data.
         enqueued_at: When it was enqueued, in epoch seconds; None if the producer did not say.
@@ -118,7 +120,7 @@ class Message:
         A message whose task says bundle and that has other arguments is one malformed event.
         """
         whole = self.task == DELIVER_MANY and len(self.args) == 1 and not self.kwargs
-        return whole and isinstance(self.args[0], list)
+        return whole and isinstance(self.args[0], EVENTS)
 
     @property
     def last_attempt(self) -> AttemptRecord | None:
@@ -193,7 +195,7 @@ def unbundle(message: Message) -> list[Message]:
 
 
 def each_event(message: Message) -> Iterator[Message]:
-    """Yield what `unbundle` returns, so that not all events of a bundle are in memory at once."""
+    """Yield what `unbundle` returns, so that not all events of a bundle are decoded at once."""
     if not message.is_bundle:
         return iter((message,))
     return (_carried(message, place, event) for place, event in enumerate(message.args[0]))

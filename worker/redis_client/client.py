@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+import hiredis
 import redis
 from redis.backoff import NoBackoff
 from redis.connection import HiredisRespSerializer
@@ -44,13 +45,14 @@ logger = logging.getLogger("signal_mailgun.redis")
 class KeepsBytes(HiredisRespSerializer):
     """A serializer of commands whose texts may hold bytes that are not UTF-8, as `text_of` returns.
 
-    The serializer of redis-py refuses these.
+    The serializer of redis-py refuses these, and looks at each of a script's hundreds of arguments
+    before it packs them.
     """
 
     def pack(self, *args: Any) -> Any:
         """Return the command in the form in which it is sent."""
         try:
-            return super().pack(*args)
+            return [hiredis.pack_command(args)] if args[0] == "EVALSHA" else super().pack(*args)
         except UnicodeEncodeError:
             encoded: list[Any] = [
                 bytes_of(each) if isinstance(each, str) else each for each in args

@@ -16,7 +16,7 @@ from pydantic import (
 
 from worker.signal.timestamp import UnreadableTimestamp, read_timestamp
 
-CONTAINERS = (dict, list)
+CONTAINERS = frozenset((dict, list))
 OBJECTS = (dict, Mapping)  # `dict` first: to ask an abstract class takes longer
 NO_CONTEXT: tuple[Any, ...] = (None, [], "")  # as clients write that there is no context
 NESTING_LIMIT = 100  # far above any real event, far below Python's recursion limit
@@ -146,15 +146,15 @@ def may_be_deeper_than(limit: int, text: str) -> bool:
 
 def deeper_than(limit: int, value: Any) -> bool:
     """Return True if `value`, decoded JSON, is nested more than `limit` levels deep."""
-    level = [value] if isinstance(value, CONTAINERS) else []
+    level = [value] if type(value) in CONTAINERS else []
     for _ in range(limit - 1):
         if not level:
             return False
         level = [
             inner
             for each in level
-            for inner in (each.values() if isinstance(each, dict) else each)
-            if isinstance(inner, CONTAINERS)
+            for inner in (each.values() if type(each) is dict else each)
+            if type(inner) in CONTAINERS
         ]
     return any(level)
 

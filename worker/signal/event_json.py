@@ -2,7 +2,10 @@
 
 import json
 import re
+from collections.abc import Iterator, Sequence
 from typing import Any
+
+import msgspec
 
 from worker.signal.event import NESTING_LIMIT, deeper_than, may_be_deeper_than
 from worker.signal.quick_json import loads
@@ -11,6 +14,32 @@ from worker.signal.quick_json import loads
 # recursion, so nesting of any depth costs no stack.
 TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{},:]', re.DOTALL)
 KOMBU_TYPE = '"__type__"'
+# The body of a bundle as this program's producers write it: its events remain text.
+_bundle = msgspec.json.Decoder(
+    tuple[tuple[list[msgspec.Raw]], dict[str, msgspec.Raw], msgspec.Raw]
+).decode
+
+
+class EventTexts:
+    """The events of a bundle as JSON text; each is decoded whenever it is asked for, and not kept.
+
+    So the events in hand take little memory, and what is decoded is still in the CPU's cache when
+    it is used.
+    """
+
+    __slots__ = ("_texts",)
+
+    def __init__(self, texts: Sequence[msgspec.Raw]) -> None:
+        """Keep the texts, each of which is valid JSON."""
+        self._texts = texts
+
+    def __len__(self) -> int:
+        """Return the number of events."""
+        return len(self._texts)
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield the events."""
+        return map(_decoded, self._texts)
 
 
 def read_json(text: str, levels: int, limit: int | None = None) -> Any:
@@ -38,6 +67,35 @@ def read_json(text: str, levels: int, limit: int | None = None) -> Any:
     return _read(text.strip(), levels)
 
 
+def read_bundle(text: str) -> list[Any] | None:
+    """Return the body of a bundle in `text`, with its events as `EventTexts`.
+
+    Returns None unless `text` has the form that this program's producers write, and is nested no
+    deeper than can be read; `read_json` reads all forms.
+    """
+    if KOMBU_TYPE in text:
+        return None
+    try:
+        (texts,), kwargs, more = _bundle(text)
+    except (msgspec.MsgspecError, TypeError, ValueError, RecursionError):
+        return None
+    return None if kwargs else [[EventTexts(texts)], kwargs, loads(bytes(more))]
+
+
+def event_in(value: Any) -> Any:
+    """Return the event in `value` if it is a JSON text of one, else `value`."""
+    return bare_event(value) or value if isinstance(value, str) else value
+
+
+def bare_event(text: str) -> dict[str, Any] | None:
+    """Return the event in a JSON text, or None if there is none."""
+    try:
+        value = json.loads(text) if text.lstrip()[:1] == "{" else None
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) and isinstance(value.get("type"), str) else None
+
+
 def why_no_event(text: str) -> str | None:
     """Return why `read_json` left the event in `text` as text; None if `text` is no such event."""
     try:
@@ -51,6 +109,15 @@ def why_no_event(text: str) -> str | None:
     if isinstance(value, dict) and deeper_than(NESTING_LIMIT, value):
         return f"the event is nested more than {NESTING_LIMIT} deep"
     return None
+
+
+def _decoded(raw: msgspec.Raw) -> Any:
+    """Return the event in `raw`, or its text if Python cannot read it."""
+    text = bytes(raw).decode()
+    try:
+        return event_in(loads(text))
+    except (ValueError, RecursionError):
+        return text
 
 
 def _read(text: str, levels: int) -> Any:
