@@ -15,6 +15,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
+from worker.environment.names import reason
 from worker.printable import encodable, printable
 
 Styled = Text  # what `styled` returns
@@ -147,11 +148,6 @@ def styled(text: str, style: str) -> Text:
     Every `Text` is made here, because rich's constructor silently drops some control characters.
     """
     return Text(printable(text), style)
-
-
-def reason(error: OSError) -> str:
-    """Return the system's text for `error`, such as `No space left on device`."""
-    return error.strerror or type(error).__name__
 
 
 def messages(count: int) -> str:
