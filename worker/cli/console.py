@@ -6,8 +6,8 @@ a style.
 """
 
 import errno
-import json
 from collections.abc import Iterable
+from json import dumps, loads
 from signal import SIGINT
 from typing import Any
 
@@ -65,7 +65,8 @@ class Door(Console):
         Raises:
             RecursionError: The value is nested too deep.
         """
-        self.print(*_laid_out(json, data), sep="\n")
+        value = data if json is None else loads(json)
+        self.print(*dumps(value, indent=2).split("\n"), sep="\n")
 
     def print_bytes(self, data: bytes) -> None:
         """Write `data` unescaped.
@@ -132,10 +133,6 @@ def _harmless(shown: Any) -> Any:
             return Text(printable(shown.plain), style=shown.style)
         case _:
             return shown
-
-
-def _laid_out(text: str | None, data: Any) -> list[str]:
-    return json.dumps(data if text is None else json.loads(text), indent=2).split("\n")
 
 
 out = Door()

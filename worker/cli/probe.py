@@ -17,9 +17,7 @@ from worker.ops.account_probe.runner import ProbeFinding, ProbeReport, run_probe
 from worker.settings import Settings
 from worker.wiring import mailgun_for
 
-ENDING = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-)
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # The first signal ends the probe and deletes its member; the third no longer waits for that.
 MOST_SIGNALS = 3
 TABLE_WIDTH = 80

@@ -43,10 +43,6 @@ class Strays:
     typos: dict[str, str]
     others: dict[str, str]
 
-    def __bool__(self) -> bool:
-        """Return True if there is any such name."""
-        return bool(self.typos or self.others)
-
 
 def strays(names: Iterable[str], known: Iterable[str]) -> Strays:
     """Return those of `names`, in any case, that look like settings but are not `known`."""
