@@ -107,7 +107,8 @@ def _calls(
 ) -> Iterator[tuple[Right, str, list[str]]]:
     seen = set()
     for right in (each for each in RIGHTS if each.who in who):
-        key = TRIED_ON.get(right.on, "").format(integration=integration, database=database)
+        name = TRIED_ON.get(right.on) or PATTERNS.get(right.on, "")[1:]
+        key = name.format(integration=integration, database=database)
         for command in right.commands.split():
             if (command, right.on) not in seen:
                 seen.add((command, right.on))
@@ -149,15 +150,14 @@ def _begin(connection: Any) -> Missing | None:
 
     A PING makes sure that commands are queued in it and not executed.
     """
+    absent = Missing(RIGHTS[0], "MULTI", unavailable=True)
     [begun] = _replies(connection, [["MULTI"]])
     if isinstance(begun, redis.RedisError):
-        return _missing(RIGHTS[0], "MULTI", begun) or Missing(RIGHTS[0], "MULTI", unavailable=True)
+        return _missing(RIGHTS[0], "MULTI", begun) or absent
     [queued] = _replies(connection, [["PING"]])
     if isinstance(queued, redis.RedisError) or queued in {"QUEUED", b"QUEUED"}:
         return None
-    return Missing(
-        RIGHTS[0], "MULTI", unavailable=True
-    )  # a proxy answered MULTI, and queues nothing
+    return absent  # a proxy answered MULTI, and queues nothing
 
 
 def _missing(right: Right, command: str, reply: Any) -> Missing | None:
