@@ -55,9 +55,7 @@ def probe_account(
 
 
 def _run_probe(settings: Settings, caught: list[int]) -> tuple[ProbeMember, ProbeReport]:
-    probe_member = ProbeMember(
-        mailgun_for(settings), settings.list_address, stopped=lambda: bool(caught)
-    )
+    probe_member = ProbeMember(mailgun_for(settings), stopped=lambda: bool(caught))
     try:
         with err.status("asking Mailgun …") as shown, _note_signals(caught, shown.update):
             return probe_member, run_probe(probe_member, settings.mailgun_write_mode)
@@ -158,11 +156,9 @@ def _show(result: ProbeReport, requests: int, *, as_json: bool) -> None:
 def _rest(probe_member: ProbeMember, result: ProbeReport) -> str:
     if not result.gone:
         return _leftover_line(probe_member, "could not be deleted")
-    return (
-        "the throw-away member is deleted again"
-        if probe_member.made
-        else "nothing was put on the list"
-    )
+    if probe_member.made:
+        return "the throw-away member is deleted again"
+    return "nothing was put on the list"
 
 
 def _leftover_line(probe_member: ProbeMember, how: str) -> str:
