@@ -5,6 +5,7 @@ import secrets
 import shutil
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import cached_property
@@ -72,7 +73,7 @@ class LocalStack:
         self.redis_url_file: Path | None = None
         self.flower_login_file: Path | None = None
         # The totals before the samples.
-        self._before: dict[str, int] = {}
+        self._before: Counter[str] = Counter()
 
     def __enter__(self) -> "LocalStack":
         self.folder = self._data_folder()
@@ -101,7 +102,7 @@ class LocalStack:
                     fault = {"address": sample.event["traits"]["email"], **sample.fault}
                     url = f"{self.sandbox_url}/sandbox/faults"
                     session.post(url, json=fault, timeout=START_SECONDS).raise_for_status()
-        self._before = self._stats.totals()
+        self._before = Counter(self._stats.totals())
         EventQueue(connect(self.settings.redis_url), self.settings.queue).put(
             [sample_message(each.event) for each in SAMPLES]
         )
@@ -110,14 +111,9 @@ class LocalStack:
         """Wait until each sample needs nothing more; return False if one is not settled in time."""
         return wait_until(lambda: ended(self.totals()) >= len(SAMPLES), SETTLE_SECONDS)
 
-    def totals(self) -> dict[str, int]:
+    def totals(self) -> Counter[str]:
         """Return how many samples have ended so far, by outcome."""
-        now = self._stats.totals()
-        return {
-            outcome: count - self._before.get(outcome, 0)
-            for outcome, count in now.items()
-            if count > self._before.get(outcome, 0)
-        }
+        return Counter(self._stats.totals()) - self._before
 
     @cached_property
     def _stats(self) -> OutcomeStats:
