@@ -101,11 +101,9 @@ def not_understood_in(data: object, preset: Preset) -> tuple[str, ...]:
         patch = patch_from_event(parse_event(data), preset)
     except (MalformedEvent, MalformedEmail):
         return ()
-    return (
-        ()
-        if isinstance(patch, SkipReason)
-        else tuple(NOT_UNDERSTOOD[what] for what in patch.not_understood)
-    )
+    if isinstance(patch, SkipReason):
+        return ()
+    return tuple(NOT_UNDERSTOOD[what] for what in patch.not_understood)
 
 
 def as_lines(shown: dict[str, Any]) -> list[str]:
