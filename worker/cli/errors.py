@@ -43,7 +43,6 @@ class _Warnings(logging.Handler):
     """A log handler that prints warnings, one line each, until logging is configured."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print the record's message."""
         _print_error(render(record))
 
 

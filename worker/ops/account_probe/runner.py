@@ -62,7 +62,7 @@ def run_probe(probe_member: ProbeMember, mode: Mode) -> ProbeReport:
     leftover, trouble = False, None
     try:
         leftover = probe_member.delete()
-        findings = tuple(put_question(question, probe_member, mode) for question in QUESTIONS)
+        findings = tuple(_put_question(question, probe_member, mode) for question in QUESTIONS)
     except MailgunUnavailable as ended:
         trouble = ended.answer
     except ProbeCancelled:
@@ -72,8 +72,7 @@ def run_probe(probe_member: ProbeMember, mode: Mode) -> ProbeReport:
     return ProbeReport(findings, leftover, gone, trouble)
 
 
-def put_question(question: Question, probe_member: ProbeMember, mode: Mode) -> ProbeFinding:
-    """Put one question, and judge the finding. Raises `MailgunUnavailable` or `ProbeCancelled`."""
+def _put_question(question: Question, probe_member: ProbeMember, mode: Mode) -> ProbeFinding:
     try:
         found = question.ask(probe_member)
     except UnexpectedAnswer as unclear:
