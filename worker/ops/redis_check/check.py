@@ -94,7 +94,7 @@ def _looks(client: "redis.Redis", url: str, integration: str) -> Iterator[CheckR
         return
     yield from () if facts is None else storage_results(client, facts)
     trial = try_rights(client, WORKERS_USER, integration)
-    yield from rights_results(trial, integration, _database(client), too_old=_is_too_old(facts))
+    yield from rights_results(trial, too_old=_is_too_old(facts))
     refused = trial.refused or refused
     # The results so far say already that a replica or a full server refuses writes.
     if refused and server.ok and not is_full(facts):
@@ -124,10 +124,6 @@ def _info(client: "redis.Redis") -> Facts | None:
         return client.info()
     except (redis.ResponseError, redis.ConnectionError):
         return None
-
-
-def _database(client: "redis.Redis") -> int:
-    return int(client.connection_pool.connection_kwargs.get("db") or 0)
 
 
 def _is_cluster(facts: Facts | None) -> bool:
