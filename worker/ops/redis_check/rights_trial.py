@@ -132,14 +132,8 @@ def _try_calls(connection: Any, calls: list[_Call]) -> Trial:
     replies += _replies(connection, within)
     missing = map(_missing, [*alone, *within], replies)
     others = (reply for reply in replies[len(alone) :] if isinstance(reply, redis.RedisError))
-    refused = next(
-        (
-            each
-            for each in others
-            if not (is_forbidden(each) or is_unavailable(each) or is_untriable(each))
-        ),
-        None,
-    )
+    of_rights = (is_forbidden, is_unavailable, is_untriable)
+    refused = next((each for each in others if not any(known(each) for known in of_rights)), None)
     return Trial(len(calls), tuple(each for each in missing if each), refused)
 
 
