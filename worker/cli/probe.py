@@ -94,13 +94,10 @@ def _show_findings(heading: str, findings: list[ProbeFinding]) -> None:
         out.print(findings_table(heading, findings), soft_wrap=False)
         return
     header = (heading, "assumed", "found", "what to set", "well")
-    print_rows(
-        header,
-        [
-            (each.tried, each.assumed, each.found, each.to_set, _mark(each).plain)
-            for each in findings
-        ],
-    )
+    rows = [
+        (each.tried, each.assumed, each.found, each.to_set, _mark(each).plain) for each in findings
+    ]
+    print_rows(header, rows)
 
 
 def findings_table(heading: str, findings: Iterable[ProbeFinding]) -> Table:
@@ -111,13 +108,8 @@ def findings_table(heading: str, findings: Iterable[ProbeFinding]) -> Table:
     for column, width in WIDTHS.items():
         table.add_column(column, width=width, overflow="fold")
     for finding in findings:
-        cells = (
-            finding.tried,
-            finding.assumed,
-            finding.found,
-            "see below" if _is_long(finding) else finding.to_set,
-        )
-        table.add_row(_mark(finding), *cells)
+        to_set = "see below" if _is_long(finding) else finding.to_set
+        table.add_row(_mark(finding), finding.tried, finding.assumed, finding.found, to_set)
     return table
 
 
