@@ -69,7 +69,7 @@ def probe_report(
             then()
         return False
 
-    return run_probe(ProbeMember(mailgun, LIST, stopped=hook, sleep=lambda _: None), mode)
+    return run_probe(ProbeMember(mailgun, stopped=hook, sleep=lambda _: None), mode)
 
 
 def findings_by_question(result: ProbeReport) -> dict[str, str]:
@@ -215,7 +215,7 @@ def test_member_is_deleted_after_waiting_for_a_limit_by_the_minute(sandbox: Runn
             sandbox.control.limit(None)
 
     sandbox.control.limit(10, window_seconds=600)
-    result = run_probe(ProbeMember(mailgun_at(sandbox), LIST, sleep=sleep), "merge")
+    result = run_probe(ProbeMember(mailgun_at(sandbox), sleep=sleep), "merge")
     assert isinstance(result.trouble, Response)
     assert result.trouble.status == 429
     assert result.gone

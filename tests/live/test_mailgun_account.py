@@ -41,7 +41,7 @@ def probe_member(mailgun: MailgunClient) -> Iterator[ProbeMember]:
     assert list_exists(mailgun.read_list()), (
         "the key is wrong, or the list is not there, or in the other region"
     )
-    it = ProbeMember(mailgun, LIST)
+    it = ProbeMember(mailgun)
     yield it
     assert it.clean(), f"{it.address} is still on the list: delete it in Mailgun"
 

@@ -119,7 +119,6 @@ def _named(arguments: Sequence[str]) -> str:
 def _typer_of(names: Sequence[str]) -> typer.Typer:
     cli = typer.Typer(
         name="signal-mailgun",
-        help="Signal events from a queue become members of a Mailgun mailing list.",
         epilog=FIRST_STEPS,
         no_args_is_help=True,
         pretty_exceptions_enable=False,

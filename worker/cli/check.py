@@ -55,19 +55,14 @@ def check(
     settings = load_settings()
     if alert:
         _report([send_test_alert(settings)], as_json=as_json)
-        return
-    if probe:
+    elif probe:
         _probe(settings, as_json=as_json)
-        return
-    _report(list(all_findings(settings)), as_json=as_json)
+    else:
+        _report(list(all_findings(settings)), as_json=as_json)
 
 
 def _report(findings: list[CheckResult], *, as_json: bool) -> None:
-    """Print the results, and exit with status 1 if one of them is not ok.
-
-    Raises:
-        typer.Exit: One is not ok.
-    """
+    """Print the results, and exit with status 1 if one of them is not ok."""
     if as_json:
         out.print_json(data=[_as_json(finding) for finding in findings])
     else:

@@ -6,8 +6,8 @@ a style.
 """
 
 import errno
-import json
 from collections.abc import Iterable
+from json import dumps, loads
 from signal import SIGINT
 from typing import Any
 
@@ -15,6 +15,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
+from worker.environment.names import reason
 from worker.printable import encodable, printable
 
 Styled = Text  # what `styled` returns
@@ -64,7 +65,8 @@ class Door(Console):
         Raises:
             RecursionError: The value is nested too deep.
         """
-        self.print(*_laid_out(json, data), sep="\n")
+        value = data if json is None else loads(json)
+        self.print(*dumps(value, indent=2).split("\n"), sep="\n")
 
     def print_bytes(self, data: bytes) -> None:
         """Write `data` unescaped.
@@ -133,10 +135,6 @@ def _harmless(shown: Any) -> Any:
             return shown
 
 
-def _laid_out(text: str | None, data: Any) -> list[str]:
-    return json.dumps(data if text is None else json.loads(text), indent=2).split("\n")
-
-
 out = Door()
 err = Door(stderr=True)
 
@@ -147,11 +145,6 @@ def styled(text: str, style: str) -> Text:
     Every `Text` is made here, because rich's constructor silently drops some control characters.
     """
     return Text(printable(text), style)
-
-
-def reason(error: OSError) -> str:
-    """Return the system's text for `error`, such as `No space left on device`."""
-    return error.strerror or type(error).__name__
 
 
 def messages(count: int) -> str:

@@ -48,27 +48,23 @@ Command = Callable[..., None]
 
 
 def with_filters(command: Command) -> Command:
-    """Return the command with the filter options in front of its own.
+    """Return the command with the filter options of dead letters; see `filtering`."""
+    return filtering(
+        command, OPTIONS, others=lambda: dead_letters_for(load_settings()).cached_counts()
+    )
 
-    It is called with `wanted`, the `DeadLetterFilter` that the options describe.
-    """
-    return filtering(command, OPTIONS, _filter)
 
+def filtering(command: Command, declared: Mapping[str, Any], **reasons: Any) -> Command:
+    """Return the command with the `declared` filter options in front of its own.
 
-def filtering(
-    command: Command,
-    declared: Mapping[str, Any],
-    parse: Callable[[Mapping[str, Any]], DeadLetterFilter],
-) -> Command:
-    """Return the command with the `declared` options in front of its own.
-
-    It is called with `wanted`, which `parse` makes of the value of each option by its name.
+    It is called with `wanted`, the `DeadLetterFilter` that they describe. `reasons` is what
+    `parse_filter` is to know of the reasons that there are.
     """
 
     @wraps(command)
     def run(**options: Any) -> None:
         filters = {name: options.pop(name) for name in declared}
-        command(wanted=parse(filters), **options)
+        command(wanted=_filter(filters, reasons), **options)
 
     shape = signature(command)
     own = [each for each in shape.parameters.values() if each.name != "wanted"]
@@ -81,25 +77,12 @@ def filtering(
     return run
 
 
-def filter_from(filters: Mapping[str, Any], **reasons: Any) -> DeadLetterFilter:
-    """Return the filter that the options describe.
-
-    Args:
-        filters: The value of each filter by its name.
-        reasons: What `parse_filter` is to know of the reasons that there are.
-
-    Raises:
-        typer.BadParameter: A value is wrong.
-    """
+def _filter(filters: Mapping[str, Any], reasons: Mapping[str, Any]) -> DeadLetterFilter:
     preset = load_preset(load_settings().mailgun_preset)
     try:
         return parse_filter(utc_now(), filters, preset, **reasons)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-
-
-def _filter(filters: Mapping[str, Any]) -> DeadLetterFilter:
-    return filter_from(filters, others=lambda: dead_letters_for(load_settings()).cached_counts())
 
 
 def print_no_match(letters: DeadLetterQueue, wanted: DeadLetterFilter) -> None:

@@ -162,9 +162,8 @@ def _select(
         }
         there = sum(totals.values())
         most = there if limit is None else min(limit, there)
-        return list(
-            map(shown_as, islice(filter(wanted.matches, letters.newest_first()), most))
-        ), totals
+        found = islice(filter(wanted.matches, letters.newest_first()), most)
+        return [shown_as(each) for each in found], totals
     shown: list[Any] = []
     counts: Counter[str] = Counter()
     for buried in filter(wanted.matches, letters.newest_first()):
@@ -209,9 +208,8 @@ def _show(buried: DeadLetter, request: dict[str, Any]) -> None:
 def _content(message: Message) -> list[str]:
     """Return the message's content as lines of JSON; its length and text if it is unreadable."""
     if message.original is None:
-        return readable_json(
-            message.args[0] if len(message.args) == 1 else list(message.args), indent=2
-        ).split("\n")
+        content = message.args[0] if len(message.args) == 1 else list(message.args)
+        return readable_json(content, indent=2).split("\n")
     data = bytes_of(message.original)
     return [
         f"{len(data)} bytes, kept as they came (`--raw` writes them):",

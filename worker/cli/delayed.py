@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any
 
@@ -10,7 +10,7 @@ import typer
 
 from worker.cli.acting import Rate, confirm, each, print_hold
 from worker.cli.console import CommandError, out
-from worker.cli.dead_letter_options import OPTIONS, Command, Limit, filter_from, filtering, moment
+from worker.cli.dead_letter_options import OPTIONS, Command, Limit, filtering, moment
 from worker.cli.integration import store_of
 from worker.cli.options import AsJson, Yes
 from worker.cli.tables import print_rows, print_totals
@@ -51,12 +51,8 @@ cli = typer.Typer(
 
 
 def with_filters(command: Command) -> Command:
-    """Return the command with the filter options; it is called with `wanted`."""
-    return filtering(command, {**OPTIONS, **OWN_OPTIONS}, _filter)
-
-
-def _filter(filters: Mapping[str, Any]) -> DeadLetterFilter:
-    return filter_from(filters, reasons=REASONS)
+    """Return the command with the filter options of delayed events; see `filtering`."""
+    return filtering(command, {**OPTIONS, **OWN_OPTIONS}, reasons=REASONS)
 
 
 @cli.command("list")
@@ -120,9 +116,7 @@ def retry(
     """
     settings = load_settings()
     what = f"delayed events would go to {settings.queue} now"
-    retried = _act(
-        settings, lambda queue: queue.retry, what, wanted, limit, yes=yes, rate=rate, is_try=True
-    )
+    retried = _act(settings, DelayQueue.retry, what, wanted, limit, yes=yes, rate=rate, is_try=True)
     out.print(f"{retried} put on {settings.queue}")
 
 
@@ -131,14 +125,7 @@ def retry(
 def bury(*, wanted: DeadLetterFilter, limit: Limit = None, yes: Yes = False) -> None:
     """Make dead letters of delayed events, with the reason `buried`; a replay brings them back."""
     what = "delayed events would become dead letters"
-    buried = _act(
-        load_settings(),
-        lambda queue: partial(bury_delayed, queue, now=time.time()),
-        what,
-        wanted,
-        limit,
-        yes=yes,
-    )
+    buried = _act(load_settings(), _bury_now, what, wanted, limit, yes=yes)
     out.print(f"{buried} buried; `dead-letters replay --reason buried` brings them back")
 
 
@@ -147,13 +134,13 @@ def bury(*, wanted: DeadLetterFilter, limit: Limit = None, yes: Yes = False) -> 
 def purge(*, wanted: DeadLetterFilter, limit: Limit = None, yes: Yes = False) -> None:
     """Delete delayed events permanently. To keep them, use `delayed bury` instead."""
     what = "delayed events would be deleted permanently"
-    purged = _act(load_settings(), lambda queue: queue.purge, what, wanted, limit, yes=yes)
+    purged = _act(load_settings(), DelayQueue.purge, what, wanted, limit, yes=yes)
     out.print(f"{purged} purged")
 
 
 def _act(
     settings: Settings,
-    act: Callable[[DelayQueue], Callable[[list[DelayedMessage]], int]],
+    act: Callable[[DelayQueue, list[DelayedMessage]], int],
     what: str,
     wanted: DeadLetterFilter,
     limit: int | None,
@@ -186,7 +173,11 @@ def _act(
         print_hold(settings, store)
     count = confirm(counts, what, yes=yes)
     found_again = batches(queue, wanted, counted, at_once=batch_size(rate))
-    return each(found_again, count, rate, act(queue))
+    return each(found_again, count, rate, partial(act, queue))
+
+
+def _bury_now(queue: DelayQueue, delayed: list[DelayedMessage]) -> int:
+    return bury_delayed(queue, delayed, time.time())
 
 
 def _row(found: DelayedMessage, now: float) -> tuple[str, ...]:

@@ -13,8 +13,8 @@ from typer import Abort
 from typer.exceptions import TyperException
 
 from worker.cli import streams
-from worker.cli.console import CommandError, OutputFailed, ReaderGone, Stopped, err, reason
-from worker.environment.names import SettingsError
+from worker.cli.console import CommandError, OutputFailed, ReaderGone, Stopped, err
+from worker.environment.names import SettingsError, reason
 from worker.monitoring.log import render
 from worker.ops.redis_check.errors import describe_redis_error
 from worker.privacy import whereabouts
@@ -32,9 +32,6 @@ def exit_status_of(command: Callable[[], int | None]) -> int:
     try:
         status = command() or 0
         streams.finish()
-    except ReaderGone:
-        streams.discard()
-        return 0
     except BaseException as error:  # noqa: BLE001  no traceback reaches an operator
         return _end_with(error)
     if status == STOPPED:
@@ -46,7 +43,6 @@ class _Warnings(logging.Handler):
     """A log handler that prints warnings, one line each, until logging is configured."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print the record's message."""
         _print_error(render(record))
 
 
@@ -63,7 +59,7 @@ def _end_with(error: BaseException) -> int:
         case Stopped():
             _print_error(str(error))
             return 128 + error.signal
-        case BrokenPipeError():
+        case ReaderGone() | BrokenPipeError():
             streams.discard()
             return 0
         case TyperException():

@@ -3,15 +3,13 @@
 import importlib.util
 import os
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from worker.cli.console import CommandError, reason
+from worker.cli.console import CommandError
+from worker.environment.names import reason
 from worker.settings import load_settings
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 ADDRESS = "127.0.0.1"  # where Flower listens unless it is told otherwise
 
@@ -65,25 +63,25 @@ def spelled_out(given: list[str], names: dict[str, Any]) -> list[str]:
     Raises:
         typer.BadParameter: An option is unknown, or has no value.
     """
-    ahead = iter(given)
-    return [_spelled_out(each, ahead, names) for each in ahead]
-
-
-def _spelled_out(option: str, ahead: "Iterator[str]", names: dict[str, Any]) -> str:
-    name, has_value, value = option.removeprefix("--").partition("=")
-    name = name.replace("_", "-")
-    if not option.startswith("--") or name not in names:
-        close = get_close_matches(name, names, 1)
-        meant = f" (did you mean --{close[0]}?)" if close else ""
-        shown = option.partition("=")[0]
-        raise typer.BadParameter(
-            f"Flower has no option {shown}{meant}; `celery -A worker.app flower --help` lists them"
-        )
-    if not has_value:
-        value = "true" if isinstance(names[name], bool) else next(ahead, "")
-    if not value:
-        raise typer.BadParameter(f"--{name} takes a value: --{name}=VALUE")
-    return f"--{name}={value}"
+    options = []
+    left = iter(given)
+    for option in left:
+        name, has_value, value = option.removeprefix("--").partition("=")
+        name = name.replace("_", "-")
+        if not option.startswith("--") or name not in names:
+            close = get_close_matches(name, names, 1)
+            meant = f" (did you mean --{close[0]}?)" if close else ""
+            shown = option.partition("=")[0]
+            raise typer.BadParameter(
+                f"Flower has no option {shown}{meant}; "
+                "`celery -A worker.app flower --help` lists them"
+            )
+        if not has_value:
+            value = "true" if isinstance(names[name], bool) else next(left, "")
+        if not value:
+            raise typer.BadParameter(f"--{name} takes a value: --{name}=VALUE")
+        options.append(f"--{name}={value}")
+    return options
 
 
 def _names() -> dict[str, Any]:

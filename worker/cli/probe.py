@@ -17,9 +17,7 @@ from worker.ops.account_probe.runner import ProbeFinding, ProbeReport, run_probe
 from worker.settings import Settings
 from worker.wiring import mailgun_for
 
-ENDING = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-)
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # The first signal ends the probe and deletes its member; the third no longer waits for that.
 MOST_SIGNALS = 3
 TABLE_WIDTH = 80
@@ -57,9 +55,7 @@ def probe_account(
 
 
 def _run_probe(settings: Settings, caught: list[int]) -> tuple[ProbeMember, ProbeReport]:
-    probe_member = ProbeMember(
-        mailgun_for(settings), settings.list_address, stopped=lambda: bool(caught)
-    )
+    probe_member = ProbeMember(mailgun_for(settings), stopped=lambda: bool(caught))
     try:
         with err.status("asking Mailgun …") as shown, _note_signals(caught, shown.update):
             return probe_member, run_probe(probe_member, settings.mailgun_write_mode)
@@ -98,13 +94,10 @@ def _show_findings(heading: str, findings: list[ProbeFinding]) -> None:
         out.print(findings_table(heading, findings), soft_wrap=False)
         return
     header = (heading, "assumed", "found", "what to set", "well")
-    print_rows(
-        header,
-        [
-            (each.tried, each.assumed, each.found, each.to_set, _mark(each).plain)
-            for each in findings
-        ],
-    )
+    rows = [
+        (each.tried, each.assumed, each.found, each.to_set, _mark(each).plain) for each in findings
+    ]
+    print_rows(header, rows)
 
 
 def findings_table(heading: str, findings: Iterable[ProbeFinding]) -> Table:
@@ -115,13 +108,8 @@ def findings_table(heading: str, findings: Iterable[ProbeFinding]) -> Table:
     for column, width in WIDTHS.items():
         table.add_column(column, width=width, overflow="fold")
     for finding in findings:
-        cells = (
-            finding.tried,
-            finding.assumed,
-            finding.found,
-            "see below" if _is_long(finding) else finding.to_set,
-        )
-        table.add_row(_mark(finding), *cells)
+        to_set = "see below" if _is_long(finding) else finding.to_set
+        table.add_row(_mark(finding), finding.tried, finding.assumed, finding.found, to_set)
     return table
 
 
@@ -160,11 +148,9 @@ def _show(result: ProbeReport, requests: int, *, as_json: bool) -> None:
 def _rest(probe_member: ProbeMember, result: ProbeReport) -> str:
     if not result.gone:
         return _leftover_line(probe_member, "could not be deleted")
-    return (
-        "the throw-away member is deleted again"
-        if probe_member.made
-        else "nothing was put on the list"
-    )
+    if probe_member.made:
+        return "the throw-away member is deleted again"
+    return "nothing was put on the list"
 
 
 def _leftover_line(probe_member: ProbeMember, how: str) -> str:

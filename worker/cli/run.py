@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from worker.cli.console import CommandError, err, out
 from worker.cli.tables import print_rows
 from worker.local.processes import PortTaken, free_port
-from worker.local.stack import SETTLE_SECONDS, LocalStack, Ports, StartupError
+from worker.local.stack import SETTLE_SECONDS, LocalStack, StartupError
 from worker.monitoring import log
 from worker.privacy import redacted
 from worker.queue.dead_letter_filter import dead_letters_for
@@ -172,11 +172,10 @@ def run(
     # SIGTERM stops the program as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        ports = Ports(
-            flower=free_port(_chosen(flower_port, 5555, once=once), "--flower-port"),
-            sandbox=free_port(_chosen(sandbox_port, 8025, once=once), "--sandbox-port"),
-        )
-        with LocalStack(load_settings(), ports) as local:
+        flower_port = free_port(_chosen(flower_port, 5555, once=once), "--flower-port")
+        sandbox_port = free_port(_chosen(sandbox_port, 8025, once=once), "--sandbox-port")
+        settings = load_settings()
+        with LocalStack(settings, flower_port=flower_port, sandbox_port=sandbox_port) as local:
             _run(local, began, once=once)
     except (PortTaken, StartupError) as error:
         raise CommandError(str(error)) from None

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -10,8 +9,9 @@ import redis
 import typer
 from rich.progress import TimeElapsedColumn
 
-from worker.cli.console import CommandError, Stopped, err, out, reason
+from worker.cli.console import CommandError, Stopped, err, out
 from worker.cli.progress import progress_bar
+from worker.environment.names import reason
 from worker.ops.event_file import FileEntry, entries, open_events
 from worker.ops.integrations import is_served
 from worker.ops.text_file import NotText, text_in
@@ -88,16 +88,16 @@ def events_from(file: str) -> Iterator[FileEntry]:
         CommandError: The file cannot be opened, or reading it fails midway.
     """
     name = "standard input" if file == "-" else file
-    with ExitStack() as stack:
-        try:
-            if file == "-":
-                yield from entries(text_in(sys.stdin.buffer))
-            else:
-                yield from entries(stack.enter_context(open_events(Path(file))))
-        except NotText as error:
-            raise CommandError(f"{name} is {error}") from None
-        except OSError as error:
-            raise CommandError(f"{name} cannot be read: {reason(error)}") from None
+    try:
+        if file == "-":
+            yield from entries(text_in(sys.stdin.buffer))
+        else:
+            with open_events(Path(file)) as stream:
+                yield from entries(stream)
+    except NotText as error:
+        raise CommandError(f"{name} is {error}") from None
+    except OSError as error:
+        raise CommandError(f"{name} cannot be read: {reason(error)}") from None
 
 
 def _enqueue(entry: FileEntry, bulk: BulkEnqueuer) -> bool:

@@ -4,10 +4,10 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
+import redis
 import typer
-from redis.exceptions import NoPermissionError
 
 from worker.cli.console import Styled, out, styled
 from worker.cli.integration import MOST_NAMES, store_of
@@ -19,9 +19,6 @@ from worker.ops.integrations import integrations
 from worker.ops.times import clock_time
 from worker.redis_client.client import connect
 from worker.settings import Settings, load_settings
-
-if TYPE_CHECKING:
-    import redis
 
 # For the names of other integrations, before the first screen.
 OTHERS_SECONDS = 0.3
@@ -90,13 +87,13 @@ def _every(settings: Settings, *, as_json: bool) -> Callable[[], None]:
     return lambda: _show_all(settings, store, as_json=as_json)
 
 
-def _others(settings: Settings, store: "redis.Redis") -> list[str]:
+def _others(settings: Settings, store: redis.Redis) -> list[str]:
     """Return the other integrations that can be found quickly."""
     found = integrations(store, within=OTHERS_SECONDS)
     return [name for name in found if name != settings.signal_integration]
 
 
-def _show_all(settings: Settings, store: "redis.Redis", *, as_json: bool) -> None:
+def _show_all(settings: Settings, store: redis.Redis, *, as_json: bool) -> None:
     found = {name: _status_of(name, settings, store) for name in integrations(store)}
     if as_json:
         out.print(json.dumps([_record(name, each) for name, each in found.items()]))
@@ -106,11 +103,11 @@ def _show_all(settings: Settings, store: "redis.Redis", *, as_json: bool) -> Non
         print_rows(ALL_HEADER, (_row(name, each) for name, each in found.items()))
 
 
-def _status_of(name: str, settings: Settings, store: "redis.Redis") -> Status | None:
+def _status_of(name: str, settings: Settings, store: redis.Redis) -> Status | None:
     """Return the status of an integration; None if this Redis user may not read it."""
     try:
         return read_status(settings.model_copy(update={"signal_integration": name}), store)
-    except NoPermissionError:
+    except redis.exceptions.NoPermissionError:
         return None
 
 

@@ -150,11 +150,9 @@ def _opt_outs(read: OptOutStatus) -> Styled:
     if read.members is None or read.took is None or read.age is None:
         return styled("not read yet: members are read one by one", "red")
     found = f"{read.members}, read {span(read.age)} ago in {read.took:.1f} s"
-    return (
-        styled(found, "")
-        if read.trusted
-        else styled(f"{found}: members are read one by one", "red")
-    )
+    if read.trusted:
+        return styled(found, "")
+    return styled(f"{found}: members are read one by one", "red")
 
 
 def _sync(sync: SyncStatus) -> Styled:

@@ -4,7 +4,7 @@ import random
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, assert_never
 
 import redis
@@ -89,7 +89,7 @@ class ProgressDisplay:
 
     progress: Progress
     bar: TaskID
-    waits: str = field(default="")
+    waits: str = ""
 
     def pages(self, so_far: SyncProgress) -> None:
         """Show how many members have been read."""

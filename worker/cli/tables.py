@@ -31,12 +31,8 @@ def print_rows(header: Sequence[str], rows: Iterable[Sequence[str]], *, key: int
     else:
         for row in shown:
             out.print(styled(row[key], "bold"))
-            out.print(
-                INDENT
-                + "  ".join(
-                    cell for place, cell in enumerate(row) if place != key and cell not in {"", "-"}
-                )
-            )
+            others = [cell for at, cell in enumerate(row) if at != key and cell not in {"", "-"}]
+            out.print(INDENT + "  ".join(others))
 
 
 def print_totals(totals: Mapping[str, int]) -> None:

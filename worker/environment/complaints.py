@@ -16,8 +16,4 @@ def _complaint(name: str, message: str) -> str:
     message = message.removeprefix("Value error, ")
     if not name:
         return message
-    return (
-        f"{name} {message[0].lower()}{message[1:]}"
-        if message.startswith("is ")
-        else f"{name}: {message}"
-    )
+    return f"{name} {message}" if message.startswith("is ") else f"{name}: {message}"

@@ -59,5 +59,5 @@ def warn_once(line: str) -> None:
 
 
 def reason(error: Exception) -> str:
-    """Return what went wrong with a file, without its content."""
+    """Return the system's text for `error`, else its type: nothing of what a file holds."""
     return getattr(error, "strerror", None) or type(error).__name__

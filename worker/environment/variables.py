@@ -43,24 +43,18 @@ class Strays:
     typos: dict[str, str]
     others: dict[str, str]
 
-    def __bool__(self) -> bool:
-        """Return True if there is any such name."""
-        return bool(self.typos or self.others)
-
 
 def strays(names: Iterable[str], known: Iterable[str]) -> Strays:
     """Return those of `names`, in any case, that look like settings but are not `known`."""
     settings = {*known}
-    looking = [
-        name
-        for name in names
-        if name.upper() not in settings and not FOREIGN.fullmatch(name.upper())
-    ]
     typos: dict[str, str] = {}
     others: dict[str, str] = {}
-    for name in looking:
-        meant, likeness = _meant(name.upper(), settings)
-        if name.upper().startswith(OURS):
+    for name in names:
+        upper = name.upper()
+        if upper in settings or FOREIGN.fullmatch(upper):
+            continue
+        meant, likeness = _meant(upper, settings)
+        if upper.startswith(OURS):
             (typos if likeness >= TYPO else others)[name] = meant if likeness >= LIKE else ""
         elif likeness >= SHARED_TYPO:
             others[name] = meant

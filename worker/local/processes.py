@@ -26,7 +26,20 @@ class ManagedProcess:
     command: list[str]
     environment: dict[str, str]
     output: Path
-    process: "subprocess.Popen[bytes]"
+    process: "subprocess.Popen[bytes]" = field(init=False)
+
+    def start(self) -> None:
+        """Start it, again if it has ended."""
+        with self.output.open("ab") as file:
+            # In a session of its own it gets no Ctrl-C from the terminal: `stop` ends all in order.
+            self.process = subprocess.Popen(  # noqa: S603  this interpreter and this program's modules
+                self.command,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                start_new_session=True,
+            )
 
     def printed(self) -> str:
         """Return what it has printed so far."""
@@ -53,9 +66,8 @@ class ProcessGroup:
         """Start `python -m COMMAND` with `environment` added to this process's, and return it."""
         output = self.folder / f"{name}.log"
         command, environment = [sys.executable, "-m", *command], {**os.environ, **environment}
-        child = ManagedProcess(
-            name, command, environment, output, _spawn(command, environment, output)
-        )
+        child = ManagedProcess(name, command, environment, output)
+        child.start()
         self.children.append(child)
         return child
 
@@ -64,7 +76,7 @@ class ProcessGroup:
         ended = [child for child in self.children if child.ended()]
         for child in ended:
             time.sleep(RESTART_PAUSE_SECONDS)
-            child.process = _spawn(child.command, child.environment, child.output)
+            child.start()
         return [child.name for child in ended]
 
     def stop(self) -> None:
@@ -77,21 +89,6 @@ class ProcessGroup:
                 child.process.kill()
                 child.process.wait()
         self.children.clear()
-
-
-def _spawn(
-    command: list[str], environment: dict[str, str], output: Path
-) -> "subprocess.Popen[bytes]":
-    with output.open("ab") as file:
-        # In a session of its own it gets no Ctrl-C from the terminal: `stop` ends all in order.
-        return subprocess.Popen(  # noqa: S603  this interpreter and this program's modules
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=file,
-            start_new_session=True,
-        )
 
 
 def free_port(wanted: int, option: str) -> int:

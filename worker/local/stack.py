@@ -5,9 +5,9 @@ import secrets
 import shutil
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -47,19 +47,11 @@ class StartupError(Exception):
     """The error of a process that did not start; its text is one line with the reason."""
 
 
-@dataclass(frozen=True)
-class Ports:
-    """Loopback ports that were free a moment ago."""
-
-    flower: int
-    sandbox: int
-
-
 class LocalStack:
     """What `signal-mailgun run` starts: a context manager that stops it all at its end."""
 
-    def __init__(self, settings: Settings, ports: Ports) -> None:
-        """Prepare the stack, and start nothing yet.
+    def __init__(self, settings: Settings, *, flower_port: int, sandbox_port: int) -> None:
+        """Prepare the stack, and start nothing yet. The ports are free ones of this machine.
 
         If the settings have a Mailgun key, no sandbox is started; if they have a REDIS_URL, no
         embedded server.
@@ -68,19 +60,20 @@ class LocalStack:
             settings.mailgun_api_key is not None or settings.mailgun_api_key_file is not None
         )
         self.settings = settings
-        self.flower_url = f"http://127.0.0.1:{ports.flower}"
-        self.sandbox_url = f"http://127.0.0.1:{ports.sandbox}"
-        self._ports = ports
+        self.flower_url = f"http://127.0.0.1:{flower_port}"
+        self.sandbox_url = f"http://127.0.0.1:{sandbox_port}"
+        # The Redis server was started here, as it is if REDIS_URL is not set.
+        self.embedded = False
+        self._flower_port = flower_port
+        self._sandbox_port = sandbox_port
         self._stack = ExitStack()
         self._environment: dict[str, str] = {}
         # Files with one secret each: the embedded server's address, and Flower's login. None if
         # there is no such secret.
         self.redis_url_file: Path | None = None
         self.flower_login_file: Path | None = None
-        # The embedded server, if REDIS_URL is not set.
-        self._server: Any = None
         # The totals before the samples.
-        self._before: dict[str, int] = {}
+        self._before: Counter[str] = Counter()
 
     def __enter__(self) -> "LocalStack":
         self.folder = self._data_folder()
@@ -109,7 +102,7 @@ class LocalStack:
                     fault = {"address": sample.event["traits"]["email"], **sample.fault}
                     url = f"{self.sandbox_url}/sandbox/faults"
                     session.post(url, json=fault, timeout=START_SECONDS).raise_for_status()
-        self._before = self._stats.totals()
+        self._before = Counter(self._stats.totals())
         EventQueue(connect(self.settings.redis_url), self.settings.queue).put(
             [sample_message(each.event) for each in SAMPLES]
         )
@@ -118,14 +111,9 @@ class LocalStack:
         """Wait until each sample needs nothing more; return False if one is not settled in time."""
         return wait_until(lambda: ended(self.totals()) >= len(SAMPLES), SETTLE_SECONDS)
 
-    def totals(self) -> dict[str, int]:
+    def totals(self) -> Counter[str]:
         """Return how many samples have ended so far, by outcome."""
-        now = self._stats.totals()
-        return {
-            outcome: count - self._before.get(outcome, 0)
-            for outcome, count in now.items()
-            if count > self._before.get(outcome, 0)
-        }
+        return Counter(self._stats.totals()) - self._before
 
     @cached_property
     def _stats(self) -> OutcomeStats:
@@ -139,11 +127,6 @@ class LocalStack:
             "MAILGUN_ALLOW_CUSTOM_HOST": "true",
             "MAILGUN_LIST_ADDRESS": SANDBOX_LIST,
         }
-
-    @property
-    def embedded(self) -> bool:
-        """Return True if the Redis server was started here."""
-        return self._server is not None
 
     def _data_folder(self) -> Path:
         if self.real:
@@ -173,13 +156,13 @@ class LocalStack:
         server = ValkeyServer(data_dir=self.folder / "redis", config=config, persist=True)
         _start_embedded(server, ValkeyServerError)
         self._stack.callback(server.stop)
-        self._server = server
+        self.embedded = True
         url = f"redis://{REDIS_USER}:{password}@{server.host}:{server.port}/0"
         self.redis_url_file = write_secret(self.folder / "redis_url", url)
         self._set(redis_url=url)
 
     def _start_sandbox(self) -> None:
-        port = self._ports.sandbox
+        port = self._sandbox_port
         self._up(
             self.processes.start("sandbox", ["worker", "sandbox", f"--port={port}"], {}),
             lambda _: listens(port),
@@ -202,7 +185,7 @@ class LocalStack:
         )
 
     def _start_flower(self) -> None:
-        port = self._ports.flower
+        port = self._flower_port
         command = ["worker", "flower", "--address=127.0.0.1", f"--port={port}"]
         environment = {**self._environment, **self._flower_access()}
         self._up(self.processes.start("flower", command, environment), lambda _: listens(port))
@@ -232,11 +215,7 @@ class LocalStack:
 
 
 def _start_embedded(server: Any, failure: type[Exception]) -> None:
-    """Start a `ValkeyServer`, again on another port if it does not start.
-
-    Args:
-        server: The server.
-        failure: What it raises if it does not start.
+    """Start a `ValkeyServer`, again on another port if it raises `failure`.
 
     Raises:
         StartupError: It did not start; the text has the last line of its log.

@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from worker.queue.dead_letter import DeadLetter, letter_in
 from worker.queue.dead_letters import DeadLetterQueue
@@ -85,13 +85,6 @@ def _times(letters: DeadLetterQueue, total: int) -> list[tuple[float, int]]:
     times = sorted(
         (each.letter.died_at, min(-each.place, total)) for each in found if each.letter.died_at > 0
     )
-    return _growing(times)
-
-
-def _growing(times: list[tuple[float, int]]) -> list[tuple[float, int]]:
-    """Return the times with numbers that never fall: the queue's order may differ."""
-    most, growing = 0, []
-    for moment, count in times:
-        most = max(most, count)
-        growing.append((moment, most))
-    return growing
+    # The queue's order may differ, but the numbers must never fall.
+    numbers = accumulate((number for _, number in times), max)
+    return list(zip((moment for moment, _ in times), numbers, strict=True))

@@ -13,18 +13,15 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import chain
 from math import inf
-from typing import TypeVar
 
 from worker.ops.delayed_events import is_wanted
-from worker.ops.found_page import MOST_READ, MOST_SECONDS, STEP, FoundPage
+from worker.ops.found_page import MOST_READ, MOST_SECONDS, STEP, FoundPage, Row
 from worker.queue.dead_letter_filter import DeadLetterFilter
 from worker.queue.delay_queue import DelayedMessage, DelayQueue
 from worker.redis_client.raw_text import bytes_of
 
 KEY = re.compile(r"(\d{1,15})-([0-9a-f]{32})")
 LATEST = 10**15 - 1
-
-Row = TypeVar("Row")
 
 
 @dataclass(frozen=True)
@@ -66,12 +63,7 @@ def event_with(
     """Return the event with this key, or None if two bounded steps do not find it.
 
     The first step begins at the moment in the key, the second one at the event that is due next.
-
-    Args:
-        queue: The delay queue.
-        key: The event's key.
-        secret: The key of its digest.
-        clock: Returns seconds.
+    `clock` returns seconds.
     """
     for pages in (queue.pages(key.since), _pages_before(queue, key.since)):
         read, ends = 0, clock() + MOST_SECONDS
@@ -90,13 +82,8 @@ def events_with(
 ) -> Iterator[DelayedMessage]:
     """Yield the events with these keys that are on the queue, in one pass.
 
-    First come those that are due at the earliest moment in a key or later.
-
-    Args:
-        queue: The delay queue.
-        keys: The keys.
-        secret: The key of their digests.
-        on_read: Called with the number of events read, after each page of them.
+    First come those that are due at the earliest moment in a key or later. `on_read` is called with
+    the number of events read, after each page of them.
     """
     wanted, read = Counter(each.digest for each in keys), 0
     since = min((each.since for each in keys), default=0.0)
@@ -132,14 +119,8 @@ def page_of(
 ) -> FoundPage[Row, EventKey]:
     """Return a page of the events that match, or what one bounded step of the search finds of it.
 
-    Args:
-        queue: The delay queue.
-        wanted: The filter.
-        size: Rows at most.
-        shown_as: Turns an event into its row.
-        secret: The key of the digests in keys.
-        after: The event after which to begin, as `FoundPage.next`; None begins with the next due.
-        clock: Returns seconds.
+    It has at most `size` rows, which `shown_as` makes. It begins after the event with the key
+    `after`, as `FoundPage.next`; None begins with the next due. `clock` returns seconds.
     """
     at_once = min(STEP, size) if wanted == DeadLetterFilter() else STEP
     events = _from(queue, after, secret, at_once)

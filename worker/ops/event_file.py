@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
-from worker.ops.json_documents import BLANKS, LONGEST, Document, Documents
+from worker.ops.json_documents import BLANKS, LONGEST, Document, Documents, first_value
 from worker.ops.text_file import BROKEN, NOT_TEXT, NotText, lines_of, text_in, whole_line
 
 CHUNK = 16 * 1024  # characters of an array read at a time
@@ -22,8 +22,6 @@ DAMAGED = "the compressed file is damaged from here on: the rest is left out"
 BAD_BYTES = "bytes that are no UTF-8 text; iconv -f latin1 -t utf-8 FILE converts a Latin-1 file"
 # Where a request to Signal, or one of a Segment library, carries its events.
 BATCHES = ("events", "batch")
-
-_first_value = json.JSONDecoder().raw_decode
 
 
 @dataclass(frozen=True)
@@ -55,10 +53,8 @@ def entries(stream: IO[str]) -> Iterator[FileEntry]:
         for entry in _entries(stream):
             number = entry.number
             yield entry
-    except BROKEN:
-        yield FileEntry(number + 1, complaint=DAMAGED)
-    except OSError as error:
-        if error.errno is not None:
+    except (OSError, *BROKEN) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # the system's, not bz2's
             raise
         yield FileEntry(number + 1, complaint=DAMAGED)
 
@@ -148,7 +144,7 @@ def _element(text: str, stream: IO[str]) -> tuple[Any, str, str] | None:
     """
     while len(text) <= LONGEST:
         try:
-            value, end = _first_value(text)
+            value, end = first_value(text)
             rest = text[end:].lstrip(BLANKS)
             if rest.startswith((",", "]")):
                 return value, text[:end], rest.removeprefix(",")

@@ -105,10 +105,8 @@ class EventSearch:
 
     def waits(self, address: str, raw: str) -> bool:
         """Return True if this message waits only for another delivery of its member to end."""
-        return (
-            self.redis.zscore(self.ledger.keys.waiting_for(self.ledger.digest_of(address)), raw)
-            is not None
-        )
+        key = self.ledger.keys.waiting_for(self.ledger.digest_of(address))
+        return self.redis.zscore(key, raw) is not None
 
     def dead(self, predicate: Predicate) -> Iterator[DeadLetter]:
         """Return the wanted dead letters, the oldest first."""
@@ -198,11 +196,9 @@ def rest_of(buried: DeadLetter, predicate: Predicate) -> Message | None:
     left = without(buried.raw if message.original is None else message.original, predicate)
     if not left:
         return None
-    return (
-        parse_raw(left, lambda: message.id)
-        if message.original is None
-        else replace(message, original=left)
-    )
+    if message.original is None:
+        return parse_raw(left, lambda: message.id)
+    return replace(message, original=left)
 
 
 def matching_events(message: Message, predicate: Predicate) -> list[Message]:

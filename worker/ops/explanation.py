@@ -19,7 +19,7 @@ from worker.queue.dead_letter_filter import address_of
 from worker.queue.message import Message
 from worker.settings import Settings
 from worker.signal.address import lenient_address
-from worker.signal.preset import Preset, load_preset
+from worker.signal.preset import load_preset
 
 Finding = dict[str, Any]
 
@@ -56,8 +56,9 @@ def event_findings(settings: Settings, search: EventSearch, id: str) -> Iterator
         last, letter = buried.message, buried.letter
         died = {"place": "dead letter", **named(last), "reason": letter.reason}
         yield {**died, "died_at": letter.died_at, **_tried(last), "status": letter.status}
-    for text in _not_understood(last, preset) if last else ():
-        yield {"place": "note", "text": text}
+    if last and len(last.args) == 1:
+        for text in not_understood_in(last.args[0], preset):
+            yield {"place": "note", "text": text}
     tries = WorkerRegistry(search.redis, settings.signal_integration).tries(id)
     for left, each in enumerate(tries, 1 - len(tries)):
         place = "tried" if left else "last ended"
@@ -124,7 +125,3 @@ def _tried(message: Message) -> Finding:
         "attempts": message.attempts,
         "attempt_history": attempt_history_of(message),
     }
-
-
-def _not_understood(message: Message, preset: Preset) -> tuple[str, ...]:
-    return not_understood_in(message.args[0], preset) if len(message.args) == 1 else ()

@@ -2,15 +2,12 @@
 
 import re
 import time
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
-from redis.exceptions import NoPermissionError
+import redis
 
 from worker.redis_client.keys import Keys
 from worker.settings import Settings
-
-if TYPE_CHECKING:
-    import redis
 
 # Pattern for SCAN → expression for the name. Keys of these forms show that an integration exists.
 NAMES = {
@@ -24,7 +21,7 @@ LOOK_SECONDS = 2.0
 LOOK_KEYS = 5000
 
 
-def is_known(settings: Settings, store: "redis.Redis") -> bool:
+def is_known(settings: Settings, store: redis.Redis) -> bool:
     """Return True if anything is stored for the integration: an event, a hold, a worker.
 
     It also returns True if the Redis user may not look. Raises `redis.RedisError`.
@@ -41,7 +38,7 @@ def is_known(settings: Settings, store: "redis.Redis") -> bool:
     return _any_exists(store, keys.queue, keys.dead_letters, *_served(keys), *stored)
 
 
-def is_served(settings: Settings, store: "redis.Redis") -> bool:
+def is_served(settings: Settings, store: redis.Redis) -> bool:
     """Return True if a worker has ever served the integration's queue.
 
     It also returns True if the Redis user, such as a producer's, may not look. Raises
@@ -50,7 +47,7 @@ def is_served(settings: Settings, store: "redis.Redis") -> bool:
     return _any_exists(store, *_served(Keys(settings.signal_integration)))
 
 
-def integrations(store: "redis.Redis", *, within: float = LOOK_SECONDS) -> list[str]:
+def integrations(store: redis.Redis, *, within: float = LOOK_SECONDS) -> list[str]:
     """Return the names, sorted, of the integrations found on this Redis in `within` seconds.
 
     Raises `redis.RedisError`.
@@ -65,7 +62,7 @@ def integrations(store: "redis.Redis", *, within: float = LOOK_SECONDS) -> list[
                     "tuple[int, list[str]]",
                     store.scan(max(cursor, 0), match=pattern, count=LOOK_KEYS),
                 )
-            except NoPermissionError:
+            except redis.exceptions.NoPermissionError:
                 break
             names |= {found[1] for found in map(name.fullmatch, keys) if found}
     return sorted(names)
@@ -76,8 +73,8 @@ def _served(keys: Keys) -> tuple[str, ...]:
     return keys.workers, keys.ended, keys.totals
 
 
-def _any_exists(store: "redis.Redis", *keys: str) -> bool:
+def _any_exists(store: redis.Redis, *keys: str) -> bool:
     try:
         return bool(store.exists(*keys))
-    except NoPermissionError:
+    except redis.exceptions.NoPermissionError:
         return True

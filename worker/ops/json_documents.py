@@ -20,7 +20,7 @@ LONGEST = 16 * 1024 * 1024
 STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"')
 LINE = re.compile(r"[^\n]*\n|[^\n]+")
 
-_first_value = json.JSONDecoder().raw_decode
+first_value = json.JSONDecoder().raw_decode
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ def _values(text: str) -> tuple[list[tuple[Any, int, int]], int, str | None]:
     end = 0
     while (start := _next(text, end)) < len(text):
         try:
-            value, stop = _first_value(text, start)
+            value, stop = first_value(text, start)
         except json.JSONDecodeError as error:
             goes_on = text[start] in "{[" and not text[error.pos :].strip(BLANKS)
             return found, end, None if goes_on else _complaint(error, text)

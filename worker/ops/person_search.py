@@ -57,9 +57,8 @@ class Person:
             return False
         with suppress(MalformedEmail):
             return normalize_address(address_of(message.args, self.preset)) == self.address
-        return any(
-            self._is_in_text(each) for each in texts_in([*message.args, dict(message.kwargs)])
-        )
+        texts = texts_in([*message.args, dict(message.kwargs)])
+        return any(map(self._is_in_text, texts))
 
     def _is_in_text(self, text: str) -> bool:
         if self._mention.search(ascii_lower(text)):
@@ -99,19 +98,13 @@ def texts_in(value: Any) -> Iterator[str]:
             case str(text):
                 yield text
                 if text.lstrip()[:1] in ("{", "["):
-                    left += _json(text)
+                    with suppress(ValueError, RecursionError):
+                        left.append(json.loads(text))
             case dict() as known:
                 left += known.keys()
                 left += known.values()
             case list() | tuple() as several:
                 left += several
-
-
-def _json(text: str) -> list[Any]:
-    try:
-        return [json.loads(text)]
-    except (ValueError, RecursionError):
-        return []
 
 
 def _within(data: bytes) -> Iterator[bytes]:

@@ -101,11 +101,9 @@ def not_understood_in(data: object, preset: Preset) -> tuple[str, ...]:
         patch = patch_from_event(parse_event(data), preset)
     except (MalformedEvent, MalformedEmail):
         return ()
-    return (
-        ()
-        if isinstance(patch, SkipReason)
-        else tuple(NOT_UNDERSTOOD[what] for what in patch.not_understood)
-    )
+    if isinstance(patch, SkipReason):
+        return ()
+    return tuple(NOT_UNDERSTOOD[what] for what in patch.not_understood)
 
 
 def as_lines(shown: dict[str, Any]) -> list[str]:
@@ -113,14 +111,13 @@ def as_lines(shown: dict[str, Any]) -> list[str]:
 
     They are the request, or one line for an event that becomes none; then an empty line.
     """
-    unread = [f"# {NOT_UNDERSTOOD[what]}" for what in shown.get("not_understood", ())]
+    not_understood = shown.get("not_understood", ())
+    unread = [f"# {NOT_UNDERSTOOD[what]}" for what in not_understood]
     if "form" not in shown:
         what, why = next((key, value) for key, value in shown.items() if key != "line")
         return [f"# {shown['line']}: {what.replace('_', ' ')}: {why}", *unread, ""]
     fields = [f"{name}={value}" for name, value in shown["form"].items()]
-    why = (
-        "set already" if "timestamp" in shown.get("not_understood", ()) else "newer events have set"
-    )
+    why = "set already" if "timestamp" in not_understood else "newer events have set"
     gone = (
         [f"# {why} {', '.join(shown['superseded_fields'])}"] if "superseded_fields" in shown else []
     )

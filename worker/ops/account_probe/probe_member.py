@@ -49,8 +49,7 @@ class ProbeMember:
     answer as expected, and `ProbeCancelled` once `stopped` returns True.
 
     Attributes:
-        mailgun: The client of the operator's account.
-        list_address: The list, whose domain the member's address has.
+        mailgun: The client of the operator's account and list.
         stopped: Returns True once the probe is to end. It is called before each request, so that
             no request is broken off.
         sleep: Waits for a number of seconds.
@@ -60,7 +59,6 @@ class ProbeMember:
     """
 
     mailgun: MailgunClient
-    list_address: str
     stopped: Callable[[], bool] = lambda: False
     sleep: Callable[[float], None] = time.sleep
     requests: int = 0
@@ -74,7 +72,7 @@ class ProbeMember:
     @property
     def address(self) -> str:
         """Return the member's address, in the list's own domain."""
-        return f"{LOCAL_PART}@{self.list_address.partition('@')[2]}"
+        return f"{LOCAL_PART}@{self.mailgun.list_address.partition('@')[2]}"
 
     def member(self, *, name: str = NAME, subscribed: bool = False, **vars: Any) -> Member:
         """Return the whole member as a worker would send it; `vars` are its variables."""
@@ -129,10 +127,8 @@ class ProbeMember:
 
     def shows_list(self, answer: Response) -> bool:
         """Return True if the answer to a bulk call shows that its members are stored."""
-        return (
-            classify_bulk_write(answer, self.mailgun.list_address, datetime.now(UTC)).kind
-            is OutcomeKind.DELIVERED
-        )
+        outcome = classify_bulk_write(answer, self.mailgun.list_address, datetime.now(UTC))
+        return outcome.kind is OutcomeKind.DELIVERED
 
     def delete(self) -> bool:
         """Delete the member; return True if it was on the list."""

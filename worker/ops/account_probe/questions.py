@@ -7,7 +7,7 @@ member and `subscribed`. `MAILGUN_WRITE_MODE=overwrite` reads nothing, so it rel
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Literal
@@ -120,21 +120,14 @@ def _subscription_set(it: ProbeMember, *, to: bool) -> str:
 def _vars_on_update(it: ProbeMember) -> str:
     it.renew(it.member(plan="a"))
     it.write(it.member(company="b").form())
-    current = it.current().vars
-    return {("company",): "replaced", ("company", "plan"): "merged"}.get(
-        tuple(sorted(current)), "neither"
-    )
+    names = tuple(sorted(it.current().vars))
+    return {("company",): "replaced", ("company", "plan"): "merged"}.get(names, "neither")
 
 
 def _left_out(it: ProbeMember, name: str) -> Member:
     it.renew(it.member(subscribed=False, plan="a"))
-    it.write(
-        {
-            key: value
-            for key, value in it.member(name=OTHER_NAME, plan="b").form().items()
-            if key != name
-        }
-    )
+    form = it.member(name=OTHER_NAME, plan="b").form()
+    it.write({key: value for key, value in form.items() if key != name})
     return it.current()
 
 
@@ -215,24 +208,20 @@ def _bulk_bad_member(it: ProbeMember) -> str:
 
 
 def _rate_limit_headers(it: ProbeMember) -> str:
-    headers = {name: value for name, value in it.headers.items() if RATE_HEADER.fullmatch(name)}
-    return (
-        ", ".join(
-            f"{name} {value if NUMBERS.fullmatch(value) else '(no number)'}"
-            for name, value in headers.items()
-        )
-        or "none"
-    )
+    found = [
+        f"{name} {value if NUMBERS.fullmatch(value) else '(no number)'}"
+        for name, value in it.headers.items()
+        if RATE_HEADER.fullmatch(name)
+    ]
+    return ", ".join(found) or "none"
 
 
 def _rate_to_set(found: str) -> str:
     words = found.replace(",", "").split()
     limits = [value for name, value in pairwise(words) if name.endswith("ratelimit-limit")]
-    return (
-        f"MAILGUN_RATE_LIMIT={limits[0]}, if that is a minute"
-        if limits and limits[0].isdecimal()
-        else NOTHING
-    )
+    if limits and limits[0].isdecimal():
+        return f"MAILGUN_RATE_LIMIT={limits[0]}, if that is a minute"
+    return NOTHING
 
 
 def _subscription(member: Member) -> str:
@@ -240,17 +229,11 @@ def _subscription(member: Member) -> str:
 
 
 def _compared(current: Member | None, sent: Member) -> str:
-    return (
-        "as sent"
-        if current == sent
-        else f"not as sent: {' '.join(_differences(current, sent)) or 'no member'}"
-    )
-
-
-def _differences(current: Member | None, sent: Member) -> Iterator[str]:
-    for name in ("name", "subscribed", "vars") if current else ():
-        if getattr(current, name) != getattr(sent, name):
-            yield name
+    if current == sent:
+        return "as sent"
+    names = ("name", "subscribed", "vars") if current else ()
+    differing = [name for name in names if getattr(current, name) != getattr(sent, name)]
+    return f"not as sent: {' '.join(differing) or 'no member'}"
 
 
 def _as_json(value: Any) -> str:

@@ -45,14 +45,12 @@ class ProbeReport:
         leftover: A member of an earlier probe was there, and was deleted first.
         gone: The throw-away member is not on the list any more.
         trouble: The answer of Mailgun that ended the probe early.
-        stopped: The operator ended the probe early.
     """
 
     findings: tuple[ProbeFinding, ...]
     leftover: bool
     gone: bool
     trouble: Response | NoResponse | None = None
-    stopped: bool = False
 
 
 def run_probe(probe_member: ProbeMember, mode: Mode) -> ProbeReport:
@@ -61,21 +59,20 @@ def run_probe(probe_member: ProbeMember, mode: Mode) -> ProbeReport:
     However the probe ends, it then deletes the throw-away member.
     """
     findings: tuple[ProbeFinding, ...] = ()
-    leftover, stopped, trouble = False, False, None
+    leftover, trouble = False, None
     try:
         leftover = probe_member.delete()
-        findings = tuple(put_question(question, probe_member, mode) for question in QUESTIONS)
+        findings = tuple(_put_question(question, probe_member, mode) for question in QUESTIONS)
     except MailgunUnavailable as ended:
         trouble = ended.answer
     except ProbeCancelled:
-        stopped = True
+        pass  # the caller knows, since `stopped` is its own
     finally:
         gone = probe_member.clean()
-    return ProbeReport(findings, leftover, gone, trouble, stopped)
+    return ProbeReport(findings, leftover, gone, trouble)
 
 
-def put_question(question: Question, probe_member: ProbeMember, mode: Mode) -> ProbeFinding:
-    """Put one question, and judge the finding. Raises `MailgunUnavailable` or `ProbeCancelled`."""
+def _put_question(question: Question, probe_member: ProbeMember, mode: Mode) -> ProbeFinding:
     try:
         found = question.ask(probe_member)
     except UnexpectedAnswer as unclear:

@@ -88,13 +88,13 @@ def _diagnose(error: BaseException, url: str, connect_once: "Callable[[], redis.
 def _looks(client: "redis.Redis", url: str, integration: str) -> Iterator[CheckResult]:
     refused = _refused_ping(client)
     facts = _info(client)
-    server = server_result(facts, url)
+    server = _server_result(facts, url)
     yield server
-    if server.ends_worker and not is_too_old(facts):
+    if server.ends_worker and not _is_too_old(facts):
         return
     yield from () if facts is None else storage_results(client, facts)
     trial = try_rights(client, WORKERS_USER, integration)
-    yield from rights_results(trial, integration, _database(client), too_old=is_too_old(facts))
+    yield from rights_results(trial, too_old=_is_too_old(facts))
     refused = trial.refused or refused
     # The results so far say already that a replica or a full server refuses writes.
     if refused and server.ok and not is_full(facts):
@@ -126,10 +126,6 @@ def _info(client: "redis.Redis") -> Facts | None:
         return None
 
 
-def _database(client: "redis.Redis") -> int:
-    return int(client.connection_pool.connection_kwargs.get("db") or 0)
-
-
 def _is_cluster(facts: Facts | None) -> bool:
     return facts is not None and (
         facts.get("cluster_enabled") == 1 or facts.get("redis_mode") == "cluster"
@@ -140,17 +136,12 @@ def _is_sentinel(facts: Facts | None) -> bool:
     return facts is not None and "sentinel" in {facts.get("redis_mode"), facts.get("server_mode")}
 
 
-def is_too_old(facts: Facts | None) -> bool:
-    """Return True if the version in INFO is older than `OLDEST_VERSION`."""
+def _is_too_old(facts: Facts | None) -> bool:
     version = re.match(r"(\d+)\.(\d+)", str((facts or {}).get("redis_version", "")))
     return version is not None and (int(version[1]), int(version[2])) < OLDEST_VERSION
 
 
-def server_result(facts: Facts | None, url: str) -> CheckResult:
-    """Return what kind of server it is, and whether workers can use it.
-
-    `facts` is the reply to INFO, or None if it was refused.
-    """
+def _server_result(facts: Facts | None, url: str) -> CheckResult:
     place = where(url)
     if facts is None:
         return unknown(
@@ -168,7 +159,7 @@ def server_result(facts: Facts | None, url: str) -> CheckResult:
         return failed("Redis", f"{place} is a Sentinel, not Redis", fix, ends_worker=True)
     if _is_cluster(facts):
         return failed("Redis", f"{place} is a Redis Cluster", ONE_SERVER, ends_worker=True)
-    if is_too_old(facts):
+    if _is_too_old(facts):
         found = f"{place} is Redis {facts['redis_version']}, which is older than {VERSION}"
         return failed("Redis", found, USE_NEWER, ends_worker=True)
     if facts.get("role") == "slave":

@@ -66,7 +66,7 @@ def describe_redis_error(error: BaseException, url: str) -> Trouble:
     return (
         _of_password(error, text, url)
         or _of_database(text, url)
-        or of_right(text, place)
+        or _of_right(text, place)
         or _of_tls(error, place)
         or _of_address(error, url)
     )
@@ -95,8 +95,7 @@ def is_forbidden(error: BaseException) -> bool:
     return bool(re.search(FORBIDDEN, text_of(error)))
 
 
-def of_right(text: str, place: str) -> Trouble | None:
-    """Return the trouble if a right or a command is missing, else None."""
+def _of_right(text: str, place: str) -> Trouble | None:
     fix = f"Give it the rights of {RIGHTS_DOC}; signal-mailgun check names each that is missing."
     if re.search(FORBIDDEN, text):
         command = re.search(r"run the '([\w|]+)'", text)

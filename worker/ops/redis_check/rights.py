@@ -135,19 +135,7 @@ RIGHTS = (
     Right(Who.FLOWER, "{events}", "PSUBSCRIBE", "watch events"),
 )
 
-# The key or channel on which a placeholder's rights are tried, and the pattern in an ACL.
-TRIED_ON = {
-    "{queue}": "mailgun.{integration}",
-    "{priority}": "mailgun.{integration}\x06\x163",
-    "{dead}": "mailgun.{integration}.dead_letter",
-    "{own}": "signal:{integration}:check",
-    "{never}": "signal:never",
-    "{bindings}": "_kombu.binding.check",
-    "{replies}": "check.celery.pidbox",
-    "{watching}": "celeryev.check",
-    "{control}": "/{database}.celery.pidbox",
-    "{events}": "/{database}.celeryev/*",
-}
+# The pattern in an ACL: a sign for keys or channels, and what they are called.
 PATTERNS = {
     "{queue}": "~mailgun.{integration}",
     "{priority}": "~mailgun.{integration}*",
@@ -159,4 +147,12 @@ PATTERNS = {
     "{watching}": "~celeryev.*",
     "{control}": "&/{database}.celery.pidbox",
     "{events}": "&/{database}.celeryev/*",
+}
+# The key on which a placeholder's rights are tried, if it is not what the pattern calls them.
+TRIED_ON = {
+    "{priority}": "mailgun.{integration}\x06\x163",
+    "{own}": "signal:{integration}:check",
+    "{bindings}": "_kombu.binding.check",
+    "{replies}": "check.celery.pidbox",
+    "{watching}": "celeryev.check",
 }

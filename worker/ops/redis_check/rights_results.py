@@ -14,9 +14,7 @@ NEEDED_BY = {
 }
 
 
-def rights_results(
-    trial: Trial, integration: str, database: int, *, too_old: bool
-) -> Iterator[CheckResult]:
+def rights_results(trial: Trial, *, too_old: bool) -> Iterator[CheckResult]:
     """Yield a result for absent commands and for each user of the worker's rights that lacks some.
 
     If the server is `too_old`, that says already why commands are absent.
@@ -36,15 +34,13 @@ def rights_results(
     for who in WORKERS_USER:
         lacking = [each for each in trial.missing if each.right.who is who and not each.unavailable]
         if lacking:
-            yield _lacking_result(who, lacking, integration, database)
+            yield _lacking_result(who, lacking)
     if not trial.missing:
         yield passed("Redis rights", f"all {trial.tried} that are needed")
 
 
-def _lacking_result(
-    who: Who, lacking: Sequence[Missing], integration: str, database: int
-) -> CheckResult:
-    rules = dict.fromkeys(each.rule(integration, database) for each in lacking)
+def _lacking_result(who: Who, lacking: Sequence[Missing]) -> CheckResult:
+    rules = dict.fromkeys(each.rule for each in lacking)
     reasons = dict.fromkeys(each.right.what_for for each in lacking)
     fix = f"Grant its user: {' '.join(rules)} (docs/redis-rights.md)."
     found = (

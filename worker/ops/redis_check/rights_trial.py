@@ -9,7 +9,7 @@ Redis 7.
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import redis
 
@@ -53,21 +53,14 @@ class Missing:
     Attributes:
         right: The right.
         command: The command of it that was refused.
-        pattern: The ACL pattern of the key or channel if that was refused, not the command.
+        rule: The ACL rule that grants the command, or its key or channel if that was refused.
         unavailable: The server does not have the command at all.
     """
 
     right: Right
     command: str
-    pattern: str = ""
+    rule: str
     unavailable: bool = False
-
-    def rule(self, integration: str, database: int) -> str:
-        """Return the ACL rule that grants it."""
-        return (
-            self.pattern.format(integration=integration, database=database)
-            or f"+{self.command.lower()}"
-        )
 
 
 @dataclass(frozen=True)
@@ -96,51 +89,51 @@ def try_rights(client: "redis.Redis", who: Sequence[Who], integration: str) -> T
     connection: Any = client.connection_pool.get_connection()
     try:
         database = int(connection.db or 0)
-        return _try_calls(connection, list(_calls(who, integration, database)))
+        calls = list(_calls(who, integration=integration, database=database))
+        return _try_calls(connection, calls)
     finally:
         connection.disconnect()  # this drops the transaction
         client.connection_pool.release(connection)
 
 
-def _calls(
-    who: Sequence[Who], integration: str, database: int
-) -> Iterator[tuple[Right, str, list[str]]]:
+class _Call(NamedTuple):
+    """One command on one key or channel, with its pattern in an ACL; both empty if it has none."""
+
+    right: Right
+    command: str
+    key: str = ""
+    pattern: str = ""
+
+    def words(self) -> list[str]:
+        """Return what is sent."""
+        words = CALLS.get(self.command, "K" if self.key else "").split()
+        return [*self.command.split("|"), *(self.key if word == "K" else word for word in words)]
+
+
+def _calls(who: Sequence[Who], **names: object) -> Iterator[_Call]:
     seen = set()
     for right in (each for each in RIGHTS if each.who in who):
-        key = TRIED_ON.get(right.on, "").format(integration=integration, database=database)
+        pattern = PATTERNS.get(right.on, "")
+        key = TRIED_ON.get(right.on) or pattern[1:]
         for command in right.commands.split():
             if (command, right.on) not in seen:
                 seen.add((command, right.on))
-                yield right, command, _call(command, key)
+                yield _Call(right, command, key.format(**names), pattern.format(**names))
 
 
-def _call(command: str, key: str) -> list[str]:
-    words = CALLS.get(command, "K" if key else "").split()
-    return [*command.split("|"), *(key if word == "K" else word for word in words)]
-
-
-def _try_calls(connection: Any, calls: list[tuple[Right, str, list[str]]]) -> Trial:
-    alone = [each for each in calls if each[1] == "EXEC"]
-    within = [each for each in calls if each[1] not in OUTSIDE]
+def _try_calls(connection: Any, calls: list[_Call]) -> Trial:
+    alone = [each for each in calls if each.command == "EXEC"]
+    within = [each for each in calls if each.command not in OUTSIDE]
     # Without a transaction Redis refuses EXEC, for that reason or because the right is missing.
-    replies = _replies(connection, [call for _, _, call in alone])
+    replies = _replies(connection, alone)
     lacking = _begin(connection)
     if lacking:
         return Trial(1, (lacking,))
-    replies += _replies(connection, [call for _, _, call in within])
-    missing = [
-        _missing(right, command, reply)
-        for (right, command, _), reply in zip([*alone, *within], replies, strict=True)
-    ]
+    replies += _replies(connection, within)
+    missing = map(_missing, [*alone, *within], replies)
     others = (reply for reply in replies[len(alone) :] if isinstance(reply, redis.RedisError))
-    refused = next(
-        (
-            each
-            for each in others
-            if not (is_forbidden(each) or is_unavailable(each) or is_untriable(each))
-        ),
-        None,
-    )
+    of_rights = (is_forbidden, is_unavailable, is_untriable)
+    refused = next((each for each in others if not any(known(each) for known in of_rights)), None)
     return Trial(len(calls), tuple(each for each in missing if each), refused)
 
 
@@ -149,31 +142,31 @@ def _begin(connection: Any) -> Missing | None:
 
     A PING makes sure that commands are queued in it and not executed.
     """
-    [begun] = _replies(connection, [["MULTI"]])
+    multi = _Call(RIGHTS[0], "MULTI")
+    absent = Missing(multi.right, multi.command, "+multi", unavailable=True)
+    [begun] = _replies(connection, [multi])
     if isinstance(begun, redis.RedisError):
-        return _missing(RIGHTS[0], "MULTI", begun) or Missing(RIGHTS[0], "MULTI", unavailable=True)
-    [queued] = _replies(connection, [["PING"]])
+        return _missing(multi, begun) or absent
+    [queued] = _replies(connection, [_Call(RIGHTS[0], "PING")])
     if isinstance(queued, redis.RedisError) or queued in {"QUEUED", b"QUEUED"}:
         return None
-    return Missing(
-        RIGHTS[0], "MULTI", unavailable=True
-    )  # a proxy answered MULTI, and queues nothing
+    return absent  # a proxy answered MULTI, and queues nothing
 
 
-def _missing(right: Right, command: str, reply: Any) -> Missing | None:
+def _missing(call: _Call, reply: Any) -> Missing | None:
     if not isinstance(reply, redis.RedisError):
         return None
-    if is_unavailable(reply):
-        return Missing(right, command, unavailable=True)
-    if not is_forbidden(reply):
+    unavailable = is_unavailable(reply)
+    if not unavailable and not is_forbidden(reply):
         return None
-    of_command = re.search(r"run the|run this command", text_of(reply))
-    return Missing(right, command, "" if of_command else PATTERNS[right.on])
+    of_command = unavailable or re.search(r"run the|run this command", text_of(reply))
+    pattern = "" if of_command else call.pattern
+    return Missing(call.right, call.command, pattern or f"+{call.command.lower()}", unavailable)
 
 
-def _replies(connection: Any, calls: list[list[str]]) -> list[Any]:
+def _replies(connection: Any, calls: list[_Call]) -> list[Any]:
     """Send all of `calls` at once, and return for each of them the reply or the error."""
-    connection.send_packed_command(connection.pack_commands(calls))
+    connection.send_packed_command(connection.pack_commands([each.words() for each in calls]))
     return [_reply(connection) for _ in calls]
 
 

@@ -8,15 +8,14 @@ import redis
 from worker.ops.redis_check.result import CheckResult, failed, passed, unknown, warned
 
 NEARLY_FULL = 0.9
-APPEND_ONLY = "Set appendonly yes."
 
 Facts = dict[str, Any]
 
 
 def storage_results(client: "redis.Redis", facts: Facts) -> Iterator[CheckResult]:
     """Yield the results for eviction, memory and persistence, by INFO and, if allowed, CONFIG."""
-    yield eviction_result(facts.get("maxmemory_policy") or _setting(client, "maxmemory-policy"))
-    yield memory_result(facts)
+    yield _eviction_result(facts.get("maxmemory_policy") or _setting(client, "maxmemory-policy"))
+    yield _memory_result(facts)
     if facts.get("aof_enabled") is None:
         yield unknown(
             "Redis persistence",
@@ -24,15 +23,16 @@ def storage_results(client: "redis.Redis", facts: Facts) -> Iterator[CheckResult
             "Make sure that the append-only file is on.",
         )
     elif facts["aof_enabled"]:
-        yield append_only_result(_setting(client, "appendfsync"))
+        yield _append_only_result(_setting(client, "appendfsync"))
     else:
         yield warned(
-            "Redis persistence", without_append_only(_setting(client, "save")), APPEND_ONLY
+            "Redis persistence",
+            _without_append_only(_setting(client, "save")),
+            "Set appendonly yes.",
         )
 
 
-def eviction_result(policy: str | None) -> CheckResult:
-    """Return a result that says whether Redis evicts keys when its memory is full."""
+def _eviction_result(policy: str | None) -> CheckResult:
     what, fix = "Redis eviction", "Set maxmemory-policy noeviction."
     if policy is None:
         return unknown(
@@ -50,8 +50,7 @@ def eviction_result(policy: str | None) -> CheckResult:
     return failed(what, f"maxmemory-policy {policy} throws away {lost} when memory is full", fix)
 
 
-def memory_result(facts: Facts) -> CheckResult:
-    """Return a result that says whether memory is left for events."""
+def _memory_result(facts: Facts) -> CheckResult:
     what, limit, used = "Redis memory", facts.get("maxmemory", 0), facts.get("used_memory", 0)
     fix = "Raise maxmemory, or let workers empty the queue."
     if not limit:
@@ -64,8 +63,7 @@ def memory_result(facts: Facts) -> CheckResult:
     return passed(what, share)
 
 
-def append_only_result(fsync: str | None) -> CheckResult:
-    """Return what a server with an append-only file and this `appendfsync` may lose."""
+def _append_only_result(fsync: str | None) -> CheckResult:
     what = "Redis persistence"
     if fsync is None:
         return passed(
@@ -80,8 +78,7 @@ def append_only_result(fsync: str | None) -> CheckResult:
     return passed(what, f"append-only file, appendfsync {fsync}")
 
 
-def without_append_only(save: str | None) -> str:
-    """Return what a server without an append-only file and with this `save` loses."""
+def _without_append_only(save: str | None) -> str:
     if save is None:
         kept = "snapshots could not be looked at (CONFIG is not allowed)"
     else:
