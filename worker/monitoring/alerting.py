@@ -23,9 +23,8 @@ from worker.monitoring.alerts import (
     prolonged,
     without,
 )
-from worker.monitoring.status import queued_messages
+from worker.monitoring.status import by_known_reason, queued_messages
 from worker.monitoring.webhook import Posted, Webhook
-from worker.queue.dead_letter import UNKNOWN
 from worker.queue.dead_letter_reasons import DeadLetterReason
 from worker.queue.dead_letters import DeadLetterQueue
 from worker.queue.delay_queue import DelayQueue
@@ -36,8 +35,6 @@ from worker.settings import Settings
 from worker.wiring import gate_for
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import redis
 
 logger = logging.getLogger("signal_mailgun.alerts")
@@ -62,14 +59,7 @@ class Alerting:
         webhook: Webhook,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Use the state in `store`.
-
-        Args:
-            settings: The settings of the integration.
-            store: The client of its Redis.
-            webhook: The webhook.
-            sleep: Waits so many seconds between two tries.
-        """
+        """Use the state in `store`; `sleep` waits so many seconds between two tries."""
         self._settings = settings
         self._redis = store
         self._webhook = webhook
@@ -165,6 +155,7 @@ def read_observation(settings: Settings, store: "redis.Redis") -> Observation:
         redis.RedisError: Redis did not answer, or refused.
     """
     where = settings.signal_integration, settings.queue
+    letters = by_known_reason(DeadLetterQueue(store, *where).cached_counts())
     totals = OutcomeStats(store, settings.signal_integration).totals()
     return Observation(
         holds=gate_for(settings, store).holds(),
@@ -173,14 +164,7 @@ def read_observation(settings: Settings, store: "redis.Redis") -> Observation:
             for reason in map(str, DeadLetterReason)
             if (count := totals.get(f"{BURIED}{reason}", 0)) > 0
         },
-        letters=_known(DeadLetterQueue(store, *where).cached_counts()),
+        letters={reason: count for reason, count in letters.items() if count},
         queued=queued_messages(settings, store),
         delayed=DelayQueue(store, *where).count(),
     )
-
-
-def _known(counts: "Mapping[str, int]") -> dict[str, int]:
-    """Return the counts by this program's reasons; other programs may write anything as one."""
-    known = {reason: counts[reason] for reason in map(str, DeadLetterReason) if counts.get(reason)}
-    rest = sum(counts.values()) - sum(known.values())
-    return {**known, UNKNOWN: rest} if rest else known

@@ -20,10 +20,14 @@ from worker.delivery.outcome_stats import OutcomeStats
 from worker.delivery.worker_registry import WorkerRegistry, WorkerState
 from worker.gate.holds import HoldState
 from worker.monitoring.redis_memory import memory_share
-from worker.monitoring.status import letters_share, oldest_age, opt_outs_read, queued_messages
+from worker.monitoring.status import (
+    by_known_reason,
+    letters_share,
+    oldest_age,
+    opt_outs_read,
+    queued_messages,
+)
 from worker.privacy import whereabouts
-from worker.queue.dead_letter import UNKNOWN
-from worker.queue.dead_letter_reasons import DeadLetterReason
 from worker.queue.dead_letters import DeadLetterQueue
 from worker.queue.delay_queue import DelayQueue
 from worker.redis_client.clock import redis_now
@@ -87,12 +91,6 @@ class Gauge:
     family: type[GaugeMetricFamily | CounterMetricFamily] = GaugeMetricFamily
 
 
-def _by_reason(counts: dict[str, int]) -> dict[str, float]:
-    # Another program may have written anything as a reason, an address too: it counts as unknown.
-    known = {str(reason): float(counts.get(reason, 0)) for reason in DeadLetterReason}
-    return {**known, UNKNOWN: sum(counts.values()) - sum(known.values())}
-
-
 GAUGES = (
     Gauge(
         "queued_events",
@@ -136,7 +134,7 @@ GAUGES = (
     Gauge(
         "dead_letters",
         "Dead letters on the dead-letter queue.",
-        lambda read: _by_reason(read.dead_letters),
+        lambda read: by_known_reason(read.dead_letters),
         "reason",
     ),
     Gauge(
