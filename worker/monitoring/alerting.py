@@ -8,6 +8,7 @@ there until it was sent or given up, whichever worker ends meanwhile.
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
@@ -50,7 +51,10 @@ REPLACE = ALLOW_WHEN_FULL + script("worker.monitoring", "alert_state")
 
 
 class Alerting:
-    """The alerts of one integration, and the webhook that gets them."""
+    """The alerts of one integration, and the webhook that gets them.
+
+    `look` and `send` raise `redis.RedisError` if Redis does not answer, or refuses.
+    """
 
     def __init__(
         self,
@@ -68,11 +72,7 @@ class Alerting:
         self._replace = store.register_script(REPLACE)
 
     def look(self) -> Alert | None:
-        """Look whether alerts are due, and return the one that the caller is to `send`, if any.
-
-        Raises:
-            redis.RedisError: Redis did not answer, or refused.
-        """
+        """Look whether alerts are due, and return the one that the caller is to `send`, if any."""
         self._change(self._looked)
         state = self._change(claimed)
         return state.waiting[0] if state else None
@@ -80,14 +80,11 @@ class Alerting:
     def send(self, alert: Alert | None) -> None:
         """Send `alert` and those after it; an alert that cannot be sent is logged and dropped.
 
-        Raises:
-            redis.RedisError: Redis did not answer, or refused. A worker sends the alert once the
-                claim has lapsed.
+        After an error of Redis a worker sends the alert once the claim has lapsed.
         """
         while alert:
             self._report(alert, self._tried(alert))
-            number = alert.number
-            state = self._change(lambda state, now: without(state, number, now))  # noqa: B023
+            state = self._change(partial(without, number=alert.number))
             alert = next(iter(state.waiting), None) if state else None
 
     def _looked(self, state: AlertState, now: float) -> AlertState | None:

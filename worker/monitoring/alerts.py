@@ -182,7 +182,7 @@ def prolonged(state: AlertState, now: float) -> AlertState:
     return state.model_copy(update={"sending_until": now + SENDING_SECONDS})
 
 
-def without(state: AlertState, number: int, now: float) -> AlertState:
+def without(state: AlertState, now: float, *, number: int) -> AlertState:
     """Return the state without the alert of this number; its sender goes on with the next one."""
     left = tuple(each for each in state.waiting if each.number != number)
     rest = state.model_copy(update={"waiting": left, "sending_until": 0.0})

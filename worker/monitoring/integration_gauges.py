@@ -47,17 +47,11 @@ HOLDS = ("paused", "incident", "throttled", "unavailable")
 class IntegrationGauges:
     """The state of an integration that Prometheus scrapes.
 
+    Fields that `Status` has too mean the same.
+
     Attributes:
-        queued: Messages on the queue.
-        oldest_age: Age in seconds of the event at the queue's front; None if it does not say.
-        delayed: Messages in the delay queue.
-        dead_letters: Reason -> number of dead letters.
-        hold: The state of the gate.
         opt_outs_age: Seconds since the last complete opt-out scan began; None if there was none.
         workers: State -> number of live workers.
-        not_understood: What was not understood -> number of events, since the first worker.
-        memory: Used share of Redis's maxmemory; None if it has no limit or INFO is not allowed.
-        letters_share: Used share of DEAD_LETTERS_MAX; None if there is no such limit.
     """
 
     queued: int

@@ -43,8 +43,7 @@ class Selection(ABC, Generic[Item]):
     def read(self, on_read: Callable[[int], None]) -> Iterator[Item]:
         """Yield them, to be counted.
 
-        Args:
-            on_read: Called now and then with the number of messages read.
+        `on_read` is called now and then with the number of messages read.
         """
 
     @abstractmethod
@@ -169,11 +168,7 @@ class ShownQueue(ABC, Generic[Item]):
         return self.selected(keys, DeadLetterFilter(), text)
 
     def matching(self, query: ListQuery) -> Selection[Item]:
-        """Return the messages that match.
-
-        Raises:
-            ValueError: A filter is wrong; the text is one line that says what.
-        """
+        """Return the messages that match. Raises as `filter_of` does."""
         filters = ", ".join(f"{name} {value}" for name, value in sorted(query.filters.items()))
         text = f"all {self.words.many}" + (f" with {filters}" if filters else "")
         return self.selected((), self.filter_of(query), text)
@@ -198,8 +193,7 @@ class ShownQueue(ABC, Generic[Item]):
     def page(self, query: ListQuery) -> FoundPage[Any, Any]:
         """Return a page of the list, or what one bounded step of a search finds of it.
 
-        Raises:
-            ValueError: A filter is wrong; the text is one line that says what.
+        Raises as `filter_of` does.
         """
 
     @abstractmethod
