@@ -39,13 +39,13 @@ def why_unusable(value: Any, levels: int = DEEPEST) -> str | None:
     `levels` levels of nesting are accepted.
     """
     match value:
-        case str() if value.isascii() or not SURROGATE.search(value):
-            return None
         case str():
+            if value.isascii() or not SURROGATE.search(value):
+                return None
             return "half a character, or bytes that are not UTF-8"
-        case float() if math.isfinite(value):
-            return None
         case float():
+            if math.isfinite(value):
+                return None
             return "a value that is not a number, or a number that is too large"
         case dict() | list() if levels == 0:
             return "a value that is nested too deep"

@@ -6,7 +6,7 @@ not come back for a while, so one trouble that comes and goes is one alert.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -231,16 +231,12 @@ def _sampled(
     # The counts are gone, as after a FLUSHDB, or Redis's clock was set back.
     if last and (last.at > now or sum(last.buried.values()) > sum(buried.values())):
         return (Sample(at=now, buried=dict(buried)),)
-    kept = _within_period(samples, now)
+    # A sample is needed until the next one is a period old.
+    needed = (each for each, later in pairwise(samples) if now - later.at < PILE_SECONDS)
+    kept = (*needed, *samples[-1:])
     if not last or now - last.at >= SAMPLE_SECONDS:
         return (*kept, Sample(at=now, buried=dict(buried)))
-    return tuple(kept)
-
-
-def _within_period(samples: Sequence[Sample], now: float) -> Iterator[Sample]:
-    """Yield the samples from the newest one that is at least a period old."""
-    yield from (each for each, later in pairwise(samples) if now - later.at < PILE_SECONDS)
-    yield from samples[-1:]
+    return kept
 
 
 def _after_letters(
