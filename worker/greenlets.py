@@ -43,9 +43,7 @@ class NoThreadLeft(OSError):
 class Hub:
     """A thread whose greenlets take turns. It starts with the first of them."""
 
-    def __init__(self, name: str) -> None:
-        """Name the thread."""
-        self._name = name
+    def __init__(self) -> None:
         self._lock = Lock()
         self._thread: Thread | None = None
         self.loop: asyncio.AbstractEventLoop
@@ -66,7 +64,7 @@ class Hub:
         with self._lock:
             if self._thread is None:
                 self.loop = asyncio.SelectorEventLoop()
-                thread = Thread(target=self._run, name=self._name, daemon=True)
+                thread = Thread(target=self._run, name="delivering", daemon=True)
                 thread.start()
                 self._thread = thread
 
@@ -78,7 +76,7 @@ class Hub:
         greenlet(partial(_call_and_log, act), self.root).switch()
 
 
-_HUB = Hub("delivering")
+_HUB = Hub()
 
 
 def hub() -> Hub:

@@ -34,19 +34,15 @@ def printable(text: str) -> str:
 
     The only white space that stays is the plain space. The function is idempotent.
     """
-    return (
-        text
-        if _is_fit(text)
-        else "".join(each if _is_fit(each) else _escaped(each) for each in text)
-    )
+    if _is_fit(text):
+        return text
+    return "".join(each if _is_fit(each) else _escaped(each) for each in text)
 
 
 def readable_json(value: Any, indent: int | None = None) -> str:
     r"""Return `value` as JSON for people: visible characters stay, others are escaped as `\u202e`.
 
-    Args:
-        value: The value.
-        indent: Spaces for each level; None writes one line.
+    `indent` is the spaces for each level; None writes one line.
 
     Raises:
         RecursionError: The value is nested too deep.

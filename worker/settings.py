@@ -52,11 +52,7 @@ MOST_IN_HAND = 1000
 
 
 def events_in_hand(validated: Mapping[str, Any]) -> int:
-    """Return the default of WORKER_CONCURRENCY: enough for several batches.
-
-    Args:
-        validated: The settings that are defined before it.
-    """
+    """Return the default of WORKER_CONCURRENCY, by the settings before it: several batches."""
     return max(LEAST_IN_HAND, BATCHES_IN_HAND * int(validated["mailgun_batch_size"]))
 
 

@@ -53,13 +53,12 @@ def is_from_elsewhere(method: str, headers: Mapping[str, str]) -> bool:
     headers, Sec-Fetch-Site, Sec-Fetch-Mode, Origin and Host are read.
     """
     site, origin = headers.get("Sec-Fetch-Site"), headers.get("Origin")
+    host = headers.get("Host", "").lower()
     if method in READING and headers.get("Sec-Fetch-Mode") == "navigate":
         return False
     if site is not None:
         return site not in ("same-origin", "none")
-    return (
-        origin is not None and origin.lower().partition("://")[2] != headers.get("Host", "").lower()
-    )
+    return origin is not None and origin.lower().partition("://")[2] != host
 
 
 def host_name(host: str) -> str:

@@ -146,12 +146,12 @@ def test_one_worker_sends_at_a_time_and_another_one_if_it_dies() -> None:
     assert claimed(state, BEGAN + SENDING_SECONDS - 1) is None
     assert claimed(state, BEGAN + SENDING_SECONDS)
     assert claimed(state, BEGAN - 3600), "Redis's clock was set back"
-    assert claimed(without(state, 1, BEGAN), BEGAN + 1) is None, "there is nothing to send"
+    assert claimed(without(state, BEGAN, number=1), BEGAN + 1) is None, "there is nothing to send"
 
 
 def test_sender_goes_on_with_the_next_alert() -> None:
     state = after(after(AlertState(), 0, hold("paused")), 1)
-    state = without(state, 1, BEGAN)
+    state = without(state, BEGAN, number=1)
     assert [each.number for each in state.waiting] == [2]
     assert claimed(state, BEGAN + 1) is None
 

@@ -22,7 +22,7 @@ TIMEOUTS: dict[str, Any] = {"socket_timeout": 2, "socket_connect_timeout": 2}
 class QueueDepths:
     """A reader of queue depths with the interface of Flower's own readers."""
 
-    def __init__(self, address: RedisAddress, keys: Keys | None = None) -> None:
+    def __init__(self, address: RedisAddress, keys: Keys) -> None:
         """Read the Redis at `address`: always also the dead letters and delay queue of `keys`."""
         self._address, self._keys = address, keys
 
@@ -40,8 +40,8 @@ class QueueDepths:
         return await asyncio.to_thread(self._depths, list(names))
 
     def _depths(self, names: list[str]) -> list[dict[str, Any]]:
-        delayed = [self._keys.delayed] if self._keys else []
-        if self._keys and self._keys.dead_letters not in names:
+        delayed = self._keys.delayed
+        if self._keys.dead_letters not in names:
             names = sorted([*names, self._keys.dead_letters])
         with (
             client_for(self._address, **TIMEOUTS) as client,
@@ -49,8 +49,7 @@ class QueueDepths:
         ):
             for name in names:
                 at_once.llen(name)
-            for name in delayed:
-                at_once.zcard(name)
+            at_once.zcard(delayed)
             depths = at_once.execute(raise_on_error=False)
         refused = next((each for each in depths if isinstance(each, redis.RedisError)), None)
         if refused and not isinstance(refused, redis.exceptions.NoPermissionError):
@@ -59,7 +58,7 @@ class QueueDepths:
         # read their queues.
         return [
             {"name": name, "messages": depth}
-            for name, depth in zip([*names, *delayed], depths, strict=True)
+            for name, depth in zip([*names, delayed], depths, strict=True)
             if not isinstance(depth, redis.RedisError)
         ]
 
@@ -75,7 +74,7 @@ class Broker(broker.Broker):
         given = options.get("broker_options") or {}
         if not given.get("address"):
             return broker.Broker(broker_url, *args, **options)
-        return QueueDepths(given["address"], given.get("signal_keys"))
+        return QueueDepths(given["address"], given["signal_keys"])
 
 
 def install() -> None:

@@ -40,17 +40,13 @@ def why_unusable(value: Any, levels: int = DEEPEST) -> str | None:
     """
     match value:
         case str():
-            return (
-                None
-                if value.isascii() or not SURROGATE.search(value)
-                else "half a character, or bytes that are not UTF-8"
-            )
+            if value.isascii() or not SURROGATE.search(value):
+                return None
+            return "half a character, or bytes that are not UTF-8"
         case float():
-            return (
-                None
-                if math.isfinite(value)
-                else "a value that is not a number, or a number that is too large"
-            )
+            if math.isfinite(value):
+                return None
+            return "a value that is not a number, or a number that is too large"
         case dict() | list() if levels == 0:
             return "a value that is nested too deep"
         case dict():

@@ -95,12 +95,10 @@ def found_in(data: object, address: str) -> Member | Unreadable | None:
     The same as `member_in`, but `Unreadable` stands for a member that cannot be read.
     """
     member = data.get("member") if isinstance(data, dict) else None
-    named = member.get("address") if isinstance(member, dict) else None
-    if (
-        not isinstance(member, dict)
-        or not isinstance(named, str)
-        or not is_same_address(named, address)
-    ):
+    if not isinstance(member, dict):
+        return None
+    named = member.get("address")
+    if not isinstance(named, str) or not is_same_address(named, address):
         return None
     return _member(member, address)
 
@@ -114,10 +112,9 @@ def _member(shown: Mapping[str, Any], address: str) -> Member | Unreadable:
         return Unreadable(address, "`name` is not a text")
     if not isinstance(vars_, dict):
         return Unreadable(address, "`vars` is not an object")
-    why = why_unusable(name) or why_unusable(vars_)
-    return (
-        Unreadable(address, f"it holds {why}") if why else Member(address, name, subscribed, vars_)
-    )
+    if why := why_unusable(name) or why_unusable(vars_):
+        return Unreadable(address, f"it holds {why}")
+    return Member(address, name, subscribed, vars_)
 
 
 def _subscribed(value: object) -> bool | None:
@@ -137,13 +134,10 @@ def _vars(value: object) -> object:
     return {} if text in NO_VARS else decoded(text.encode("utf-8", "surrogatepass"))
 
 
-def other_address_in(data: object, address: str) -> str | None:
-    """Return the address in a decoded answer about a member if it is another one, else None."""
-    member = data.get("member") if isinstance(data, dict) else None
-    named = member.get("address") if isinstance(member, dict) else None
-    return (
-        named if isinstance(named, str) and named and not is_same_address(named, address) else None
-    )
+def address_in(shown: object) -> str | None:
+    """Return the address of a member, or list, as an answer shows it; None without one."""
+    address = shown.get("address") if isinstance(shown, dict) else None
+    return address if isinstance(address, str) and address else None
 
 
 def is_same_address(one: str, other: str) -> bool:

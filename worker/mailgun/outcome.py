@@ -20,7 +20,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from worker.mailgun.member import Member, Unreadable, found_in, is_same_address, other_address_in
+from worker.mailgun.member import Member, Unreadable, address_in, found_in, is_same_address
 from worker.mailgun.page import Page, Query, page_in, smaller
 from worker.mailgun.response import NoResponse, Response, escaped
 from worker.mailgun.retry_hint import retry_after
@@ -109,6 +109,11 @@ class Outcome(NamedTuple):
         return self.status is not None and 400 <= self.status < 500 and self.status != 408
 
 
+ENDLESS_PAGES = Outcome(OutcomeKind.UNEXPECTED_STATUS, 200, ENDLESS)
+TOO_FEW_MEMBERS = Outcome(OutcomeKind.UNAVAILABLE, 200, TOO_FEW)
+MEMBER_TOO_LONG = Outcome(OutcomeKind.UNREADABLE_MEMBER, 200, f"{UNREADABLE}{TOO_LONG}")
+
+
 def classify_read(
     answer: Response | NoResponse, address: str, now: datetime
 ) -> Member | Outcome | None:
@@ -128,11 +133,9 @@ def classify_write(answer: Response | NoResponse, address: str, now: datetime) -
     """Classify the answer to an upsert; the outcome is `delivered` if it shows the member."""
     if isinstance(answer, Response) and answer.status == 200:
         found = _member_or_why_not(answer, address)
-        return (
-            Outcome(OutcomeKind.DELIVERED, 200, answer.text(), member=found)
-            if isinstance(found, Member)
-            else found
-        )
+        if isinstance(found, Outcome):
+            return found
+        return Outcome(OutcomeKind.DELIVERED, 200, answer.text(), member=found)
     return _unwritten(answer, now)
 
 
@@ -145,10 +148,10 @@ def classify_bulk_write(answer: Response | NoResponse, list_address: str, now: d
     if isinstance(answer, Response) and answer.status == 200:
         if answer.get("task-id"):
             return Outcome(OutcomeKind.DELIVERED, 200, answer.text(), unsettled=True)
-        found = answer.get("list")
-        named = found.get("address") if isinstance(found, dict) else None
-        ours = isinstance(named, str) and is_same_address(named, list_address)
-        return Outcome(OutcomeKind.DELIVERED, 200, answer.text()) if ours else _strange(answer)
+        named = address_in(answer.get("list"))
+        if named is None or not is_same_address(named, list_address):
+            return _strange(answer)
+        return Outcome(OutcomeKind.DELIVERED, 200, answer.text())
     return _unwritten(answer, now)
 
 
@@ -164,23 +167,9 @@ def page_outcome(
     if isinstance(answer, Response) and answer.status == 200:
         if answer.is_json_cut:
             half = smaller(query)
-            return (
-                Page((), half)
-                if half
-                else Outcome(OutcomeKind.UNREADABLE_MEMBER, 200, f"{UNREADABLE}{TOO_LONG}")
-            )
+            return Page((), half) if half else MEMBER_TOO_LONG
         return page_in(answer.json(), query, url) or Outcome(OutcomeKind.UNAVAILABLE, 200, NO_PAGE)
     return _trouble(answer, now)
-
-
-def endless_outcome() -> Outcome:
-    """Return the outcome of pages of members that do not end."""
-    return Outcome(OutcomeKind.UNEXPECTED_STATUS, 200, ENDLESS)
-
-
-def too_few_outcome() -> Outcome:
-    """Return the outcome of a last page of members that comes too early."""
-    return Outcome(OutcomeKind.UNAVAILABLE, 200, TOO_FEW)
 
 
 def list_outcome(answer: Response | NoResponse, now: datetime) -> Outcome:
@@ -216,22 +205,18 @@ def _member_or_why_not(answer: Response, address: str) -> Member | Outcome:
     found = found_in(answer.json(), address)
     if isinstance(found, Unreadable):
         return Outcome(OutcomeKind.UNREADABLE_MEMBER, 200, f"{UNREADABLE}{found.why}")
-    if found is None and answer.is_json_cut:
-        return Outcome(OutcomeKind.UNREADABLE_MEMBER, 200, f"{UNREADABLE}{TOO_LONG}")
-    return found or _not_it(answer, address)
-
-
-def _not_it(answer: Response, address: str) -> Outcome:
-    named = other_address_in(answer.json(), address)
-    if named is None:
+    if found is not None:
+        return found
+    if answer.is_json_cut:
+        return MEMBER_TOO_LONG
+    other = address_in(answer.get("member"))
+    if other is None:
         return _strange(answer)
-    return Outcome(OutcomeKind.WRONG_MEMBER, 200, f"{WRONG_ADDRESS}{escaped(named)}"[:ANSWER_LIMIT])
+    return Outcome(OutcomeKind.WRONG_MEMBER, 200, f"{WRONG_ADDRESS}{escaped(other)}"[:ANSWER_LIMIT])
 
 
 def _strange(answer: Response) -> Outcome:
-    return Outcome(
-        OutcomeKind.UNAVAILABLE, answer.status, f"{STRANGE}{answer.text()}"[:ANSWER_LIMIT]
-    )
+    return Outcome(OutcomeKind.UNAVAILABLE, 200, f"{STRANGE}{answer.text()}"[:ANSWER_LIMIT])
 
 
 def _unwritten(answer: Response | NoResponse, now: datetime) -> Outcome:

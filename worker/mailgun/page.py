@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from worker.mailgun.answer_json import why_unusable
-from worker.mailgun.member import Member, Unreadable, found_in
+from worker.mailgun.member import Member, Unreadable, address_in, found_in
 from worker.signal.address import lenient_address
 
 LONGEST_QUERY = 4096  # characters; an address has at most 320
 PAGE_SIZE = 100  # Mailgun docs: the most members of a page
+MOST_NAMELESS = 100  # pages in a row without a readable address; more count as endless
 
 Query = Mapping[str, str]
 ALL_MEMBERS: Query = {"limit": str(PAGE_SIZE)}
@@ -52,17 +53,16 @@ def page_in(data: object, query: Query, url: str) -> Page | None:
     Returns:
         The page; None if the answer is not a page of that list, or if its link leads to itself.
     """
-    items = data.get("items") if isinstance(data, dict) else None
-    if not isinstance(items, list):
+    if not isinstance(data, dict) or not isinstance(items := data.get("items"), list):
         return None
     if not items:
         return Page((), None)
     found = [each for item in items if (each := _member(item))]
-    if not any(_address_in(item) for item in items):
+    if not any(map(address_in, items)):
         return None
     members = tuple(each for each in found if isinstance(each, Member))
     unreadable = tuple(each.address for each in found if isinstance(each, Unreadable))
-    paging = data.get("paging") if isinstance(data, dict) else None
+    paging = data.get("paging")
     link = paging.get("next") if isinstance(paging, dict) else None
     asked = _query(link, url)
     if not found and not asked:
@@ -77,10 +77,6 @@ def page_in(data: object, query: Query, url: str) -> Page | None:
 def smaller(query: Query) -> Query | None:
     """Return the query of half a page, in place of one that was too long; None for one member."""
     return {**query, "limit": str(_limit(query) // 2)} if _limit(query) > 1 else None
-
-
-# Pages in a row without a readable address, after which they count as endless.
-MOST_NAMELESS = 100
 
 
 class PageWalk:
@@ -103,9 +99,7 @@ class PageWalk:
         """
         first = next(iter([*(member.address for member in page.members), *page.unreadable]), None)
         self._nameless = self._nameless + 1 if first is None else 0
-        if self._nameless > MOST_NAMELESS:
-            return True
-        if first is not None and first == self._remembered:
+        if self._nameless > MOST_NAMELESS or (first is not None and first == self._remembered):
             return True
         self._pages += 1
         if first is not None and self._pages >= self._longest:
@@ -118,14 +112,9 @@ def _limit(query: Query) -> int:
     return int(limit) if re.fullmatch("[1-9][0-9]{0,2}", limit) else PAGE_SIZE
 
 
-def _address_in(item: object) -> str | None:
-    address = item.get("address") if isinstance(item, dict) else None
-    return address if isinstance(address, str) and address else None
-
-
 def _member(item: object) -> Member | Unreadable | None:
     """Return the member of an item; None without a usable address, as no event can be about it."""
-    address = _address_in(item)
+    address = address_in(item)
     if address is None or why_unusable(address):
         return None
     return found_in({"member": item}, lenient_address(address))
@@ -136,11 +125,9 @@ def _query(link: object, url: str) -> Query:
         parts = urlsplit(link) if isinstance(link, str) else None
     except ValueError:  # brackets that are no IPv6 address
         return {}
-    if (
-        parts is None
-        or len(parts.query) > LONGEST_QUERY
-        or _place(parts.path) != _place(urlsplit(url).path)
-    ):
+    if parts is None or len(parts.query) > LONGEST_QUERY:
+        return {}
+    if _place(parts.path) != _place(urlsplit(url).path):
         return {}
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     return {} if why_unusable(query) else query

@@ -57,13 +57,8 @@ def _decoded(text: str) -> list[str]:
     texts = [text]
     for _ in range(DECODINGS):
         texts.append(unquote(unescape(texts[-1])))
-    return [
-        _seen(each)
-        for each in [
-            *texts,
-            *(ESCAPE.sub(lambda found: chr(int(found[1], 16)), each) for each in texts),
-        ]
-    ]
+    texts += [ESCAPE.sub(lambda found: chr(int(found[1], 16)), each) for each in texts]
+    return [_seen(each) for each in texts]
 
 
 def _seen(text: str) -> str:

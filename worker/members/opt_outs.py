@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, assert_never, cast
 from uuid import uuid4
 
 from worker.gate.gate import BACKGROUND
-from worker.mailgun.outcome import Outcome, endless_outcome
+from worker.mailgun.outcome import ENDLESS_PAGES, Outcome
 from worker.mailgun.page import OPTED_OUT, Page, PageWalk, Query
 from worker.members.copy_trust import TRUST_REFRESHES
 from worker.members.page_import import AnotherList, PageImporter, RetryAfter
@@ -142,7 +142,7 @@ class OptOutScanner:
                     return outcome
                 case Page() as page if pages.closes(page):
                     self._run(LEAVE, lease.token, "failed")
-                    return endless_outcome()
+                    return ENDLESS_PAGES
                 case Page() as page:
                     so_far += page.unsubscribed
                     if page.following is None:

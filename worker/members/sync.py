@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 from uuid import uuid4
 
 from worker.gate.gate import BACKGROUND
-from worker.mailgun.outcome import Outcome, endless_outcome, too_few_outcome
+from worker.mailgun.outcome import ENDLESS_PAGES, TOO_FEW_MEMBERS, Outcome
 from worker.mailgun.page import Page, PageWalk
 from worker.members.opt_outs import LEAVE, LONGEST_WAIT_SECONDS, OptOutScanner
 from worker.members.page_import import AnotherList, PageImporter, RetryAfter
@@ -107,7 +107,7 @@ class ListSync:
         """Continue the sync until it is complete, one step per page.
 
         The caller decides when to try again after a step without a page. A sync ends with
-        `endless_outcome` if its pages lead back to one another, or show far more members than
+        `ENDLESS_PAGES` if its pages lead back to one another, or show far more members than
         `total`. If they end long before `total`, the last page is asked for again: the members that
         it left out would count as new contacts.
 
@@ -136,13 +136,13 @@ class ListSync:
                     so_far = replace(so_far, requests=so_far.requests + 1)
                     yield found
                 case Page() if pages.closes(found) or so_far.members > most:
-                    yield endless_outcome()
+                    yield ENDLESS_PAGES
                     return
                 case Page():
                     read = after(found, so_far, self.monotonic() - started)
                     if read.query is None and read.seen < LEAST_SHARE * (read.total or 0):
                         so_far = replace(so_far, requests=read.requests)
-                        yield too_few_outcome()
+                        yield TOO_FEW_MEMBERS
                         continue
                     so_far = replace(read, covers=self._store(read))
                     yield so_far

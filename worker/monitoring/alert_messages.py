@@ -31,12 +31,7 @@ MARKUP = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 
 def message(integration: str, alert: Alert) -> dict[str, Any]:
-    """Return the JSON object of an alert. It holds no personal data.
-
-    Args:
-        integration: The name of the integration.
-        alert: The alert.
-    """
+    """Return the JSON object of an alert. It holds no personal data."""
     cause, fix = _advice(alert)
     return {
         "text": f"signal-mailgun, {integration}: {_text(alert, cause, fix)}".translate(MARKUP),
@@ -61,7 +56,7 @@ def message(integration: str, alert: Alert) -> dict[str, Any]:
 
 def sample_alert(now: float) -> Alert:
     """Return the alert with which an operator tests the webhook, at `now`, epoch seconds."""
-    return Alert(number=0, event="test", kind="test", since=now)
+    return Alert(event="test", kind="test", since=now)
 
 
 def _advice(alert: Alert) -> tuple[str, str]:

@@ -8,6 +8,7 @@ there until it was sent or given up, whichever worker ends meanwhile.
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
@@ -23,9 +24,8 @@ from worker.monitoring.alerts import (
     prolonged,
     without,
 )
-from worker.monitoring.status import queued_messages
+from worker.monitoring.status import by_known_reason, queued_messages
 from worker.monitoring.webhook import Posted, Webhook
-from worker.queue.dead_letter import UNKNOWN
 from worker.queue.dead_letter_reasons import DeadLetterReason
 from worker.queue.dead_letters import DeadLetterQueue
 from worker.queue.delay_queue import DelayQueue
@@ -36,8 +36,6 @@ from worker.settings import Settings
 from worker.wiring import gate_for
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import redis
 
 logger = logging.getLogger("signal_mailgun.alerts")
@@ -53,7 +51,10 @@ REPLACE = ALLOW_WHEN_FULL + script("worker.monitoring", "alert_state")
 
 
 class Alerting:
-    """The alerts of one integration, and the webhook that gets them."""
+    """The alerts of one integration, and the webhook that gets them.
+
+    `look` and `send` raise `redis.RedisError` if Redis does not answer, or refuses.
+    """
 
     def __init__(
         self,
@@ -62,14 +63,7 @@ class Alerting:
         webhook: Webhook,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Use the state in `store`.
-
-        Args:
-            settings: The settings of the integration.
-            store: The client of its Redis.
-            webhook: The webhook.
-            sleep: Waits so many seconds between two tries.
-        """
+        """Use the state in `store`; `sleep` waits so many seconds between two tries."""
         self._settings = settings
         self._redis = store
         self._webhook = webhook
@@ -78,11 +72,7 @@ class Alerting:
         self._replace = store.register_script(REPLACE)
 
     def look(self) -> Alert | None:
-        """Look whether alerts are due, and return the one that the caller is to `send`, if any.
-
-        Raises:
-            redis.RedisError: Redis did not answer, or refused.
-        """
+        """Look whether alerts are due, and return the one that the caller is to `send`, if any."""
         self._change(self._looked)
         state = self._change(claimed)
         return state.waiting[0] if state else None
@@ -90,14 +80,11 @@ class Alerting:
     def send(self, alert: Alert | None) -> None:
         """Send `alert` and those after it; an alert that cannot be sent is logged and dropped.
 
-        Raises:
-            redis.RedisError: Redis did not answer, or refused. A worker sends the alert once the
-                claim has lapsed.
+        After an error of Redis a worker sends the alert once the claim has lapsed.
         """
         while alert:
             self._report(alert, self._tried(alert))
-            number = alert.number
-            state = self._change(lambda state, now: without(state, number, now))  # noqa: B023
+            state = self._change(partial(without, number=alert.number))
             alert = next(iter(state.waiting), None) if state else None
 
     def _looked(self, state: AlertState, now: float) -> AlertState | None:
@@ -165,6 +152,7 @@ def read_observation(settings: Settings, store: "redis.Redis") -> Observation:
         redis.RedisError: Redis did not answer, or refused.
     """
     where = settings.signal_integration, settings.queue
+    letters = by_known_reason(DeadLetterQueue(store, *where).cached_counts())
     totals = OutcomeStats(store, settings.signal_integration).totals()
     return Observation(
         holds=gate_for(settings, store).holds(),
@@ -173,14 +161,7 @@ def read_observation(settings: Settings, store: "redis.Redis") -> Observation:
             for reason in map(str, DeadLetterReason)
             if (count := totals.get(f"{BURIED}{reason}", 0)) > 0
         },
-        letters=_known(DeadLetterQueue(store, *where).cached_counts()),
+        letters={reason: count for reason, count in letters.items() if count},
         queued=queued_messages(settings, store),
         delayed=DelayQueue(store, *where).count(),
     )
-
-
-def _known(counts: "Mapping[str, int]") -> dict[str, int]:
-    """Return the counts by this program's reasons; other programs may write anything as one."""
-    known = {reason: counts[reason] for reason in map(str, DeadLetterReason) if counts.get(reason)}
-    rest = sum(counts.values()) - sum(known.values())
-    return {**known, UNKNOWN: rest} if rest else known

@@ -6,7 +6,7 @@ not come back for a while, so one trouble that comes and goes is one alert.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -71,7 +71,7 @@ class Alert(_Stored):
     """One alert. Times are epoch seconds by Redis's clock.
 
     Attributes:
-        number: Its number within the integration.
+        number: Its number within the integration; 0 until it is due.
         event: What happened.
         kind: The kind of the hold, or `dead_letters`.
         since: When it began.
@@ -84,7 +84,7 @@ class Alert(_Stored):
         new: Reason -> number of those that are new within the period.
     """
 
-    number: int
+    number: int = 0
     event: AlertEvent
     kind: str
     since: float
@@ -141,26 +141,22 @@ class Observation:
 def observed(state: AlertState, seen: Observation, now: float) -> AlertState:
     """Return the state after a look, with the alerts that are due added to those that wait.
 
-    Args:
-        state: The state before.
-        seen: What was seen.
-        now: When, epoch seconds by Redis's clock.
+    `now` is when, in epoch seconds by Redis's clock.
     """
     told, of_holds = _after_holds(state.told, seen.holds, now)
     samples = _sampled(state.samples, seen.buried, now)
-    new = _new_within(samples, seen.buried)
+    new = Counter(seen.buried) - Counter(samples[0].buried)
     piling_since, of_letters = _after_letters(state.piling_since, new, seen, now)
-    numbers = iter(range(state.last_number + 1, state.last_number + 100))
     alerts = [
         alert.model_copy(
             update={
-                "number": next(numbers),
+                "number": number,
                 "queued": seen.queued,
                 "delayed": seen.delayed,
                 "letters": dict(seen.letters),
             }
         )
-        for alert in [*of_holds, *of_letters]
+        for number, alert in enumerate([*of_holds, *of_letters], state.last_number + 1)
     ]
     return state.model_copy(
         update={
@@ -178,23 +174,19 @@ def claimed(state: AlertState, now: float) -> AlertState | None:
     """Return the state in which the caller alone sends; None if there is nothing to send for it."""
     # A claim that ends later than any claim can was made before Redis's clock was set back.
     under_way = now < state.sending_until <= now + SENDING_SECONDS
-    return None if under_way or not state.waiting else _sending(state, now)
+    return None if under_way or not state.waiting else prolonged(state, now)
 
 
-def prolonged(state: AlertState, now: float) -> AlertState | None:
+def prolonged(state: AlertState, now: float) -> AlertState:
     """Return the state in which the caller goes on to send."""
-    return _sending(state, now)
+    return state.model_copy(update={"sending_until": now + SENDING_SECONDS})
 
 
-def without(state: AlertState, number: int, now: float) -> AlertState:
+def without(state: AlertState, now: float, *, number: int) -> AlertState:
     """Return the state without the alert of this number; its sender goes on with the next one."""
     left = tuple(each for each in state.waiting if each.number != number)
     rest = state.model_copy(update={"waiting": left, "sending_until": 0.0})
-    return _sending(rest, now) if left else rest
-
-
-def _sending(state: AlertState, now: float) -> AlertState:
-    return state.model_copy(update={"sending_until": now + SENDING_SECONDS})
+    return prolonged(rest, now) if left else rest
 
 
 def _after_holds(
@@ -205,8 +197,15 @@ def _after_holds(
     for each in told:
         gone = None if each.kind in standing else now if each.gone is None else each.gone
         if gone is not None and now - gone >= OVER_AFTER.get(each.kind, 0.0):
-            still = next(iter(standing), "")
-            alerts.append(_of_hold("hold_ended", each, ended=gone, still=still))
+            ended = Alert(
+                event="hold_ended",
+                kind=each.kind,
+                since=each.since,
+                ended=gone,
+                why=each.why,
+                still=next(iter(standing), ""),
+            )
+            alerts.append(ended)
         else:
             left.append(each.model_copy(update={"gone": gone}))
     known = {each.kind for each in left}
@@ -214,7 +213,7 @@ def _after_holds(
         if kind not in known and _is_due(hold, now):
             begun = ToldHold(kind=kind, since=hold.since or now, why=hold.why)
             left.append(begun)
-            alerts.append(_of_hold("hold_began", begun))
+            alerts.append(Alert(event="hold_began", kind=kind, since=begun.since, why=begun.why))
     return tuple(left), alerts
 
 
@@ -222,20 +221,6 @@ def _is_due(hold: HoldState, now: float) -> bool:
     """Return True if the hold has lasted long enough to be told, or is known to last so long."""
     ends = hold.until if hold.kind == "throttled" and hold.until else now
     return max(now, ends) - (hold.since or now) >= TOLD_AFTER.get(str(hold.kind), 0.0)
-
-
-def _of_hold(
-    event: AlertEvent, hold: ToldHold, *, ended: float | None = None, still: str = ""
-) -> Alert:
-    return Alert(
-        number=0,
-        event=event,
-        kind=hold.kind,
-        since=hold.since,
-        ended=ended,
-        why=hold.why,
-        still=still,
-    )
 
 
 def _sampled(
@@ -246,37 +231,33 @@ def _sampled(
     # The counts are gone, as after a FLUSHDB, or Redis's clock was set back.
     if last and (last.at > now or sum(last.buried.values()) > sum(buried.values())):
         return (Sample(at=now, buried=dict(buried)),)
-    kept = _within_period(samples, now)
+    # A sample is needed until the next one is a period old.
+    needed = (each for each, later in pairwise(samples) if now - later.at < PILE_SECONDS)
+    kept = (*needed, *samples[-1:])
     if not last or now - last.at >= SAMPLE_SECONDS:
         return (*kept, Sample(at=now, buried=dict(buried)))
-    return tuple(kept)
-
-
-def _within_period(samples: Sequence[Sample], now: float) -> Iterator[Sample]:
-    """Yield the samples from the newest one that is at least a period old."""
-    yield from (each for each, later in pairwise(samples) if now - later.at < PILE_SECONDS)
-    yield from samples[-1:]
-
-
-def _new_within(samples: Sequence[Sample], buried: Mapping[str, int]) -> Counter[str]:
-    """Return reason -> number of events that became dead letters since the first sample."""
-    return Counter(buried) - Counter(samples[0].buried)
+    return kept
 
 
 def _after_letters(
     piling_since: float | None, new: Counter[str], seen: Observation, now: float
 ) -> tuple[float | None, list[Alert]]:
+    """Return since when dead letters pile up, and the alert if that has changed.
+
+    `new` is the number of events that became dead letters within the period, by reason.
+    """
     there = sum(seen.letters.values())
     if piling_since is None and new.total() >= PILE and there:
-        return now, [_of_letters("dead_letters_began", now, new)]
+        return now, [
+            Alert(event="dead_letters_began", kind="dead_letters", since=now, new=dict(new))
+        ]
     if piling_since is not None and (new.total() < PILE_OVER or not there):
-        return None, [_of_letters("dead_letters_ended", piling_since, new, ended=now)]
+        ended = Alert(
+            event="dead_letters_ended",
+            kind="dead_letters",
+            since=piling_since,
+            ended=now,
+            new=dict(new),
+        )
+        return None, [ended]
     return piling_since, []
-
-
-def _of_letters(
-    event: AlertEvent, since: float, new: Counter[str], *, ended: float | None = None
-) -> Alert:
-    return Alert(
-        number=0, event=event, kind="dead_letters", since=since, ended=ended, new=dict(new)
-    )

@@ -92,8 +92,7 @@ def log_opt_outs(ended: Outcome | float | None, refresh_seconds: float) -> None:
 def log_sync(ended: SyncProgress | Outcome | None) -> None:
     """Log one line if a background sync is complete, or a page of it could not be read.
 
-    Args:
-        ended: The progress of a complete sync, the outcome of a failed request, or None.
+    `ended` is the progress of a complete sync, the outcome of a failed request, or None.
     """
     match ended:
         case Outcome():

@@ -20,10 +20,14 @@ from worker.delivery.outcome_stats import OutcomeStats
 from worker.delivery.worker_registry import WorkerRegistry, WorkerState
 from worker.gate.holds import HoldState
 from worker.monitoring.redis_memory import memory_share
-from worker.monitoring.status import letters_share, oldest_age, opt_outs_read, queued_messages
+from worker.monitoring.status import (
+    by_known_reason,
+    letters_share,
+    oldest_age,
+    opt_outs_read,
+    queued_messages,
+)
 from worker.privacy import whereabouts
-from worker.queue.dead_letter import UNKNOWN
-from worker.queue.dead_letter_reasons import DeadLetterReason
 from worker.queue.dead_letters import DeadLetterQueue
 from worker.queue.delay_queue import DelayQueue
 from worker.redis_client.clock import redis_now
@@ -43,17 +47,11 @@ HOLDS = ("paused", "incident", "throttled", "unavailable")
 class IntegrationGauges:
     """The state of an integration that Prometheus scrapes.
 
+    Fields that `Status` has too mean the same.
+
     Attributes:
-        queued: Messages on the queue.
-        oldest_age: Age in seconds of the event at the queue's front; None if it does not say.
-        delayed: Messages in the delay queue.
-        dead_letters: Reason -> number of dead letters.
-        hold: The state of the gate.
         opt_outs_age: Seconds since the last complete opt-out scan began; None if there was none.
         workers: State -> number of live workers.
-        not_understood: What was not understood -> number of events, since the first worker.
-        memory: Used share of Redis's maxmemory; None if it has no limit or INFO is not allowed.
-        letters_share: Used share of DEAD_LETTERS_MAX; None if there is no such limit.
     """
 
     queued: int
@@ -85,12 +83,6 @@ class Gauge:
     value: Callable[[IntegrationGauges], float | Mapping[str, float] | None]
     label: str = ""
     family: type[GaugeMetricFamily | CounterMetricFamily] = GaugeMetricFamily
-
-
-def _by_reason(counts: dict[str, int]) -> dict[str, float]:
-    # Another program may have written anything as a reason, an address too: it counts as unknown.
-    known = {str(reason): float(counts.get(reason, 0)) for reason in DeadLetterReason}
-    return {**known, UNKNOWN: sum(counts.values()) - sum(known.values())}
 
 
 GAUGES = (
@@ -136,7 +128,7 @@ GAUGES = (
     Gauge(
         "dead_letters",
         "Dead letters on the dead-letter queue.",
-        lambda read: _by_reason(read.dead_letters),
+        lambda read: by_known_reason(read.dead_letters),
         "reason",
     ),
     Gauge(

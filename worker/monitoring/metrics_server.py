@@ -63,10 +63,8 @@ class _Server(ThreadingMixIn, WSGIServer):
     def server_bind(self) -> None:
         # HTTPServer's method also looks up this host's full name, which may take long.
         TCPServer.server_bind(self)
-        self.server_name, self.server_port = (
-            str(self.server_address[0]),
-            int(self.server_address[1]),
-        )
+        host, port = self.server_address[:2]
+        self.server_name, self.server_port = str(host), int(port)
         self.setup_environ()
 
     def handle_error(self, *_: Any) -> None:

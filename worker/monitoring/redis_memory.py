@@ -1,11 +1,6 @@
 """The used share of Redis's maxmemory. When all of it is used, Redis refuses producers."""
 
-from typing import TYPE_CHECKING, Any
-
 import redis
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 FULL = 1.0
 NEARLY_FULL = 0.8
@@ -21,12 +16,8 @@ def memory_share(store: "redis.Redis") -> float | None:
         redis.RedisError: Redis does not answer.
     """
     try:
-        return share_in(store.info("memory"))
+        facts = store.info("memory")
     except redis.ResponseError:  # INFO is not allowed
         return None
-
-
-def share_in(facts: "Mapping[str, Any]") -> float | None:
-    """Return the used share of `maxmemory` from the reply to INFO; None if there is no limit."""
     limit, used = facts.get("maxmemory", 0), facts.get("used_memory", 0)
     return used / limit if limit else None

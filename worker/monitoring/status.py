@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
@@ -12,6 +13,8 @@ from worker.gate.holds import HoldState
 from worker.members.opt_outs import OptOutStatus, opt_out_status
 from worker.members.sync_progress import SyncStatus, sync_status
 from worker.monitoring.redis_memory import memory_share
+from worker.queue.dead_letter import UNKNOWN
+from worker.queue.dead_letter_reasons import DeadLetterReason
 from worker.queue.dead_letters import DeadLetterQueue
 from worker.queue.delay_queue import DelayQueue
 from worker.queue.priority_lists import PriorityLists
@@ -106,6 +109,15 @@ def queued_messages(settings: Settings, store: "redis.Redis") -> int:
     """Return how many messages wait on the queue and on the lists of messages with a priority."""
     beside = PriorityLists(store, settings.signal_integration, settings.queue).counts()
     return store.llen(settings.queue) + sum(beside.values())
+
+
+def by_known_reason(counts: Mapping[str, int]) -> dict[str, int]:
+    """Return the number of dead letters for each reason of this program's, 0 too.
+
+    Another program may have written anything as a reason, an address too: it counts as unknown.
+    """
+    known = {str(reason): counts.get(reason, 0) for reason in DeadLetterReason}
+    return {**known, UNKNOWN: sum(counts.values()) - sum(known.values())}
 
 
 def letters_share(settings: Settings, letters: int) -> float | None:

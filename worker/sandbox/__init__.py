@@ -9,8 +9,8 @@
     pages.py             one page of members, and the links to the others
     quirks.py            uncertain facts about Mailgun, each a switch
     retry_hints.py       how long to wait, in each form that Mailgun may use
-    faults.py            faults and the rate limit, as data
     request.py           a request once it is read, and a reply before it is sent
+    faults.py            faults and the rate limit, as data
     request_log.py       requests and their answers
     state.py             one running sandbox: all of the above in one place
     api.py               Mailgun's routes: a request becomes a reply

@@ -3,7 +3,7 @@
 Pure of the network and of faults, which are http.py's.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from email.utils import formatdate
 from functools import partial
@@ -76,9 +76,7 @@ def forbidden(state: SandboxState) -> Reply:
     With status 403 it has no `Www-Authenticate` header.
     """
     status = state.switches.bad_key_status
-    return (
-        FORBIDDEN if status == FORBIDDEN.status else replace(FORBIDDEN, status=status, headers={})
-    )
+    return FORBIDDEN if status == 401 else replace(FORBIDDEN, status=status, headers={})
 
 
 def get_list(state: SandboxState, request: Request, _now: float) -> Reply:
@@ -113,8 +111,7 @@ def post_member(state: SandboxState, request: Request, now: float) -> Reply:
         raise MailgunError(400, f"Address already exists '{fields.address}'")
     member = upserted_member(current, fields, state.switches, bulk=False, now=now)
     mailing_list.put(member)
-    content = {"member": member.as_mailgun(), "message": "Mailing list member has been created"}
-    return json_reply(200, content, touched=1)
+    return _done("created", member.as_mailgun())
 
 
 def put_one(state: SandboxState, request: Request, now: float) -> Reply:
@@ -125,28 +122,21 @@ def put_one(state: SandboxState, request: Request, now: float) -> Reply:
     mailing_list = _list_of(state, request)
     current = mailing_list.member(_member_in(state, request))
     if request.form is None:
-        return _updated(current.as_mailgun(), touched=0)
-    member = put_member(
-        current,
-        _accept(state, read_form(request.form, state.switches, address=current.address)),
-        now=now,
-    )
+        return _done("updated", current.as_mailgun(), touched=0)
+    form = read_form(request.form, state.switches, address=current.address)
+    member = put_member(current, _accept(state, form), now=now)
     if member.address.lower() != current.address.lower():
         if mailing_list.find(member.address):
             raise MailgunError(400, f"Address already exists '{member.address}'")
         mailing_list.remove(current.address, now=now)
     mailing_list.put(member)
-    return _updated(member.as_mailgun(), touched=1)
+    return _done("updated", member.as_mailgun())
 
 
 def delete_member(state: SandboxState, request: Request, now: float) -> Reply:
     """Remove a member from its list."""
     removed = _list_of(state, request).remove(_member_in(state, request), now=now)
-    content = {
-        "member": {"address": removed.address},
-        "message": "Mailing list member has been deleted",
-    }
-    return json_reply(200, content, touched=1)
+    return _done("deleted", {"address": removed.address})
 
 
 def post_members(state: SandboxState, request: Request, now: float) -> Reply:
@@ -167,13 +157,11 @@ def post_members(state: SandboxState, request: Request, now: float) -> Reply:
         )
         return replace(accepted, later=apply)
     touched = apply(now)
-    match state.switches.bulk_answer:
-        case "message_only":
-            shown: dict[str, Any] = {}
-        case "list_and_task_id":
-            shown = {"list": list_as_mailgun(mailing_list), "task-id": uuid4().hex}
-        case _:
-            shown = {"list": list_as_mailgun(mailing_list)}
+    if state.switches.bulk_answer == "message_only":
+        return json_reply(200, BULK_DONE, touched=touched)
+    shown: dict[str, Any] = {"list": list_as_mailgun(mailing_list)}
+    if state.switches.bulk_answer == "list_and_task_id":
+        shown["task-id"] = uuid4().hex
     return json_reply(200, {**shown, **BULK_DONE}, touched=touched)
 
 
@@ -216,15 +204,14 @@ def list_as_mailgun(mailing_list: MailingList) -> dict[str, Any]:
 
 
 def _readable(state: SandboxState, entries: list[object]) -> list[MemberFields]:
-    def read() -> Iterator[MemberFields]:
-        for entry in entries:
-            try:
-                yield _accept(state, read_entry(entry, state.switches))
-            except MailgunError:
-                if state.switches.bulk_bad_member != "skipped":
-                    raise
-
-    return list(read())
+    readable = []
+    for entry in entries:
+        try:
+            readable.append(_accept(state, read_entry(entry, state.switches)))
+        except MailgunError:
+            if state.switches.bulk_bad_member != "skipped":
+                raise
+    return readable
 
 
 def _accept(state: SandboxState, fields: MemberFields) -> MemberFields:
@@ -242,10 +229,9 @@ def _member_in(state: SandboxState, request: Request) -> str:
     return given if _list_of(state, request).find(given) else named_address(given, state.switches)
 
 
-def _updated(member: dict[str, Any], *, touched: int) -> Reply:
-    return json_reply(
-        200, {"member": member, "message": "Mailing list member has been updated"}, touched=touched
-    )
+def _done(what: str, member: dict[str, Any], *, touched: int = 1) -> Reply:
+    content = {"member": member, "message": f"Mailing list member has been {what}"}
+    return json_reply(200, content, touched=touched)
 
 
 MEMBER_ROUTES: dict[str, Act] = {"GET": get_member, "PUT": put_one, "DELETE": delete_member}

@@ -25,9 +25,10 @@ def throttled(status: int, kind: HintKind, seconds: float, *, now: float) -> Rep
 
 def fault_reply(fault: Fault, kind: ReplyFault, *, now: float) -> Reply:
     """Return the reply that a fault of this kind sends in place of Mailgun's."""
+    hinted = hint(fault.hint, fault.wait_seconds, now=now)
     match kind:
         case "status":
-            reply = status_reply(fault, now=now)
+            reply = status_reply(fault, hinted.body)
         case "html_502":
             reply = BAD_GATEWAY
         case "magnificent":
@@ -36,10 +37,8 @@ def fault_reply(fault: Fault, kind: ReplyFault, *, now: float) -> Reply:
             reply = about_another_member(fault.other_address)
         case _:
             assert_never(kind)
-    hinted = hint(fault.hint, fault.wait_seconds, now=now)
-    return replace(
-        reply, headers=reply.headers | hinted.headers | fault.headers, wait_until=hinted.until
-    )
+    headers = reply.headers | hinted.headers | fault.headers
+    return replace(reply, headers=headers, wait_until=hinted.until)
 
 
 def member_not_found(request: Request) -> Reply | None:
@@ -56,13 +55,12 @@ def member_not_found(request: Request) -> Reply | None:
             return None
 
 
-def status_reply(fault: Fault, *, now: float) -> Reply:
+def status_reply(fault: Fault, hint_fields: dict[str, int]) -> Reply:
     """Return a reply with the fault's status and its kind of body."""
     text = phrase(fault.status) if fault.message is None else fault.message
     match fault.body:
         case "json":
-            hinted = hint(fault.hint, fault.wait_seconds, now=now)
-            return json_reply(fault.status, {"message": text, **hinted.body})
+            return json_reply(fault.status, {"message": text, **hint_fields})
         case "plain":
             return Reply(fault.status, text.encode(), PLAIN)
         case "html":

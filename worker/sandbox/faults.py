@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from worker.sandbox.request import Request
 from worker.sandbox.retry_hints import HintKind
 
 FaultKind = Literal[
@@ -100,22 +101,14 @@ class Limit(BaseModel):
     hint: HintKind = "none"
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """The properties of a request that a fault can match."""
-
-    method: str
-    path: str
-    addresses: frozenset[str]
-
-
-def matches(fault: Fault, target: Target) -> bool:
+def matches(fault: Fault, request: Request) -> bool:
     """Return True if the fault applies to this request."""
-    if fault.method and fault.method.upper() != target.method:
+    if fault.method and fault.method.upper() != request.method:
         return False
-    if fault.path_prefix and not target.path.lower().startswith(fault.path_prefix.lower()):
+    path = "/" + "/".join(request.segments)
+    if fault.path_prefix and not path.lower().startswith(fault.path_prefix.lower()):
         return False
-    return not fault.address or fault.address.lower() in target.addresses
+    return not fault.address or fault.address.lower() in request.addresses
 
 
 @dataclass(slots=True)
@@ -151,13 +144,13 @@ class Faults:
         """Remove the fault with this id; None removes all."""
         self.active[:] = [each for each in self.active if id not in (None, each.id)]
 
-    def draw(self, target: Target) -> Fault | None:
+    def draw(self, request: Request) -> Fault | None:
         """Return the first fault that matches and whose share is drawn, else None.
 
         The fault's count goes up by one. The fault ends when its count is used up.
         """
         for active in self.active:
-            if matches(active.fault, target) and self._random.random() < active.fault.share:
+            if matches(active.fault, request) and self._random.random() < active.fault.share:
                 active.met += 1
                 if active.left == 0:
                     self.active.remove(active)

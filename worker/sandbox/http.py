@@ -40,7 +40,7 @@ async def respond(state: SandboxState, request: web.BaseRequest) -> web.StreamRe
     if wait is not None:
         hint = state.throttle.limit.hint
         return exchange.reply(throttled(state.switches.throttled_status, hint, wait, now=now))
-    fault = state.faults.draw(call.target) if state.faults.active else None
+    fault = state.faults.draw(call)
     if fault is None:
         return exchange.reply(exchange.commit())
     exchange.log.meet(exchange.record, fault.kind)

@@ -6,6 +6,7 @@ text of Mailgun's answer.
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 from typing import Any, TypeVar
 
 from worker.sandbox.member_fields import MailgunError, MemberFields
@@ -42,27 +43,14 @@ class MailingList:
         return self._by_change.get(address.lower())
 
     def member(self, address: str) -> StoredMember:
-        """Return the member.
-
-        Raises:
-            MailgunError: Mailgun's 404 if the list has no such member.
-        """
-        if current := self.find(address):
-            return current
-        raise MailgunError(404, f"Member {address} of mailing list {self.address} not found")
+        """Return the member. Raises `MailgunError` with status 404 if there is none."""
+        return self._found(address, self.find(address))
 
     def shown(self, address: str, moment: float) -> StoredMember:
-        """Return the member as it was at `moment`, in epoch seconds.
-
-        Raises:
-            MailgunError: Mailgun's 404 if the list had no such member.
-        """
+        """Return the member as it was at `moment`, in epoch seconds. Raises as `member` does."""
         key = address.lower()
-        if not self.past.knows(key):
-            return self.member(address)
-        if current := self.past.member(key, moment):
-            return current
-        raise MailgunError(404, f"Member {address} of mailing list {self.address} not found")
+        then = self.past.member(key, moment) if self.past.knows(key) else self.find(address)
+        return self._found(address, then)
 
     def as_of(self, moment: float) -> "MailingList":
         """Return the list as it was at `moment`, in epoch seconds."""
@@ -90,11 +78,7 @@ class MailingList:
         self._by_subscription[member.subscribed].add(key)
 
     def remove(self, address: str, *, now: float) -> StoredMember:
-        """Remove the member and return it.
-
-        Raises:
-            MailgunError: Mailgun's 404 if the list has no such member.
-        """
+        """Remove the member and return it. Raises as `member` does."""
         member = self.member(address)
         key = member.address.lower()
         del self._by_change[key]
@@ -105,10 +89,7 @@ class MailingList:
 
     def newest(self, count: int) -> list[StoredMember]:
         """Return at most `count` members, the one changed last first."""
-        return [
-            member
-            for member, _ in zip(reversed(self._by_change.values()), range(count), strict=False)
-        ]
+        return list(islice(reversed(self._by_change.values()), count))
 
     def ascending(self, *, subscribed: bool | None = None) -> list[str]:
         """Return the lowercase addresses of the subscribed, the unsubscribed or (None) all members.
@@ -121,6 +102,11 @@ class MailingList:
         """Return the number of subscribed members."""
         return len(self._by_subscription[True])
 
+    def _found(self, address: str, member: StoredMember | None) -> StoredMember:
+        if member is None:
+            raise MailgunError(404, f"Member {address} of mailing list {self.address} not found")
+        return member
+
 
 def upserted_member(
     current: StoredMember | None, fields: MemberFields, switches: Quirks, *, bulk: bool, now: float
@@ -131,12 +117,9 @@ def upserted_member(
     yes). The quirks decide what happens to fields that an update leaves out.
     """
     if current is None:
+        is_subscribed = fields.subscribed is not False
         return StoredMember(
-            fields.address,
-            fields.name or "",
-            fields.subscribed is not False,
-            fields.vars or {},
-            now,
+            fields.address, fields.name or "", is_subscribed, fields.vars or {}, now
         )
     left_out = switches.bulk_omitted_subscribed if bulk else switches.omitted_subscribed
     return StoredMember(

@@ -24,9 +24,9 @@ def page_of(mailing_list: MailingList, query: Mapping[str, str], *, url: str) ->
     subscribed = read_subscribed(query.get("subscribed"))
     ascending = mailing_list.ascending(subscribed=subscribed)
     addresses = _cut(ascending, query.get("page", "first"), query.get("address", ""), limit)
-    kept = {"limit": str(limit)} | (
-        {"subscribed": query["subscribed"]} if "subscribed" in query else {}
-    )
+    kept = {"limit": str(limit)}
+    if "subscribed" in query:
+        kept["subscribed"] = query["subscribed"]
     return {
         "items": [mailing_list.member(address).as_mailgun() for address in addresses],
         "paging": {
@@ -51,19 +51,13 @@ def _cut(ascending: list[str], turn: str, pivot: str, limit: int) -> list[str]:
 
 
 def _cursors(addresses: list[str]) -> dict[str, dict[str, str]]:
-    first, last = {"page": "first"}, {"page": "last"}
-    if not addresses:
-        return {
-            "first": first,
-            "last": last,
-            "next": {"page": "next", "address": ""},
-            "previous": last,
-        }
-    following, previous = (
-        {"page": "next", "address": addresses[-1]},
-        {"page": "prev", "address": addresses[0]},
-    )
-    return {"first": first, "last": last, "next": following, "previous": previous}
+    last = {"page": "last"}
+    return {
+        "first": {"page": "first"},
+        "last": last,
+        "next": {"page": "next", "address": addresses[-1] if addresses else ""},
+        "previous": {"page": "prev", "address": addresses[0]} if addresses else last,
+    }
 
 
 def _limit(text: str) -> int:

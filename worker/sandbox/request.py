@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from worker.sandbox.faults import Target
-
 JSON = "application/json"
 PLAIN = "text/plain; charset=utf-8"
 HTML = "text/html; charset=utf-8"
@@ -62,10 +60,9 @@ class Request:
                 return self.fields.get("address")
 
     @cached_property
-    def target(self) -> Target:
-        """The properties that a fault can match."""
-        addresses = frozenset(each.lower() for each in (self.address, *self._entries()) if each)
-        return Target(self.method, "/" + "/".join(self.segments), addresses)
+    def addresses(self) -> frozenset[str]:
+        """The addresses of members in path, form or bulk entries, in lower case."""
+        return frozenset(each.lower() for each in (self.address, *self._entries()) if each)
 
     def _entries(self) -> Iterator[str]:
         try:

@@ -119,11 +119,8 @@ class RequestLog:
         is the answer's body.
         """
         record.answer = answer[:ANSWER_BYTES]
-        record.absent = (record.method, status, record.fault) == (
-            "GET",
-            404,
-            None,
-        ) and answer.startswith(NOT_THERE)
+        is_true_read = record.method == "GET" and record.fault is None
+        record.absent = is_true_read and status == 404 and answer.startswith(NOT_THERE)
         self.absent += record.absent
         record.status = status
         record.answered_at = at if isinstance(status, int) else None

@@ -31,18 +31,16 @@ def hint(kind: HintKind, seconds: float, *, now: float) -> Hint:
     The time is rounded up to what the form can hold: whole seconds, or milliseconds.
     """
     whole, moment = math.ceil(seconds), now + seconds
+    date = math.ceil(moment)
     match kind:
         case "none":
             return Hint()
         case "retry_after_seconds":
             return Hint(headers={"Retry-After": str(whole)}, until=now + whole)
         case "retry_after_date":
-            date = math.ceil(moment)
             return Hint(headers={"Retry-After": formatdate(date, usegmt=True)}, until=date)
         case "reset_seconds":
-            return Hint(
-                headers={"X-RateLimit-Reset": str(math.ceil(moment))}, until=math.ceil(moment)
-            )
+            return Hint(headers={"X-RateLimit-Reset": str(date)}, until=date)
         case "reset_ms":
             ms = math.ceil(moment * 1000)
             return Hint(headers={"X-RateLimit-Reset": str(ms)}, until=ms / 1000)

@@ -115,19 +115,11 @@ class SandboxState:
         added.past.reaches = self.switches.read_lag_seconds
 
     def remove_list(self, address: str) -> None:
-        """Remove a mailing list and its members.
-
-        Raises:
-            MailgunError: Mailgun's 404 if there is no such list.
-        """
+        """Remove a mailing list and its members. Raises as `mailing_list` does."""
         del self.lists[self.mailing_list(address).address.lower()]
 
     def mailing_list(self, address: str) -> MailingList:
-        """Return the mailing list.
-
-        Raises:
-            MailgunError: Mailgun's 404 if there is no such list.
-        """
+        """Return the mailing list. Raises `MailgunError` with status 404 if there is none."""
         try:
             return self.lists[address.lower()]
         except KeyError:

@@ -1,24 +1,39 @@
 """The dead-letter queue as Flower shows it: how its pages read it, and what its jobs do."""
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from worker.dashboard.dead_letters.rows import Row, row_of
 from worker.dashboard.dead_letters.selection import SelectedLetters
 from worker.dashboard.dead_letters.words import PURGE, REPLAY, SHAPE, WORDS
 from worker.dashboard.pages.picture import BARS, HEIGHT, WIDTH, picture_of
 from worker.dashboard.pages.query import ListQuery
+from worker.dashboard.pages.rows import fit, member_in
 from worker.dashboard.pages.shown_queue import ShownQueue
 from worker.dashboard.pages.words import Act
 from worker.ops.dead_letter_overview import bars, overview_of
-from worker.ops.dead_letter_pages import letter_with, page_of, parsed_key
+from worker.ops.dead_letter_pages import LetterKey, key_of, letter_with, page_of, parsed_key
 from worker.ops.found_page import FoundPage
 from worker.queue.dead_letter import DeadLetter
 from worker.queue.dead_letter_filter import REASONS, DeadLetterFilter
 from worker.queue.dead_letters import DeadLetterQueue
+from worker.queue.intake import shown_id
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the list shows of a letter. `key` finds the letter again; `member` is shortened."""
+
+    key: str
+    id: str
+    kind: str
+    member: str
+    died_at: float
+    reason: str
+    status: int | None
+    attempts: int
+    answer: str
 
 
 @dataclass(frozen=True)
@@ -58,11 +73,7 @@ class DeadLetters(ShownQueue[DeadLetter]):
         return {"others": self.letters.cached_counts}
 
     def page(self, query: ListQuery) -> FoundPage[Row, int]:
-        """Return a page of the list, or what one bounded step of a search finds of it.
-
-        Raises:
-            ValueError: A filter is wrong; the text is one line that says what.
-        """
+        """Return a page of the list; see `ShownQueue.page`."""
         return page_of(
             self.letters,
             self.filter_of(query),
@@ -74,7 +85,18 @@ class DeadLetters(ShownQueue[DeadLetter]):
 
     def row(self, item: DeadLetter) -> Row:
         """Return the row of a letter."""
-        return row_of(item, self.settings.digest_key, self.preset)
+        letter, message = item.letter, item.message
+        return Row(
+            key=str(key_of(item, self.settings.digest_key)),
+            id=shown_id(message.id),
+            kind=fit(message.kind),
+            member=member_in(message, self.preset),
+            died_at=letter.died_at,
+            reason=fit(letter.reason),
+            status=int(letter.status) if letter.status else None,
+            attempts=int(letter.attempts),
+            answer=fit(letter.summary),
+        )
 
     def details(self, item: DeadLetter) -> dict[str, Any]:
         """Return the letter's header."""
@@ -88,19 +110,20 @@ class DeadLetters(ShownQueue[DeadLetter]):
         """Return why a letter died, and when."""
         return item.letter.reason, item.letter.died_at
 
-    def is_key(self, text: str) -> bool:
-        """Return True if `text` may be the key of a letter."""
-        return parsed_key(text) is not None
+    def key_in(self, text: str) -> LetterKey | None:
+        """Return the key of a letter that `text` spells, or None."""
+        return parsed_key(text)
 
     def item(self, key: str) -> DeadLetter | None:
         """Return the letter with this key, or None; see `letter_with`."""
         parsed = parsed_key(key)
         return letter_with(self.letters, parsed, self.settings.digest_key) if parsed else None
 
-    def selected(self, keys: Sequence[str], wanted: DeadLetterFilter, text: str) -> SelectedLetters:
+    def selected(
+        self, keys: tuple[LetterKey, ...], wanted: DeadLetterFilter, text: str
+    ) -> SelectedLetters:
         """Return the letters with these keys, or if there is none those that match `wanted`."""
-        parsed = tuple(key for key in map(parsed_key, keys) if key)
-        return SelectedLetters(self.letters, self.settings.digest_key, parsed, wanted, text)
+        return SelectedLetters(self.letters, self.settings.digest_key, keys, wanted, text)
 
     def act(self, act: Act, batch: list[DeadLetter]) -> int:
         """Replay or purge the letters, and return how many."""

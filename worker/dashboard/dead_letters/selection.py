@@ -15,12 +15,7 @@ from worker.queue.dead_letters import AT_ONCE_BYTES, DeadLetterQueue
 class SelectedLetters(Selection[DeadLetter]):
     """The letters with these keys, or if there is none those that match `wanted`.
 
-    Attributes:
-        letters: The dead-letter queue.
-        secret: The key of the digests in the keys.
-        keys: The letters that were ticked.
-        wanted: The filter.
-        text: Which letters these are, in words.
+    `secret` is the key of the digests in the keys.
     """
 
     letters: DeadLetterQueue

@@ -11,11 +11,7 @@ NOT_A_VIEWER = "FLOWER_EVENT_VIEWERS does not name you."
 
 
 def why_not_change(options: Any) -> str:
-    """Return why nothing may be changed here, or "" if it may.
-
-    Args:
-        options: Flower's options.
-    """
+    """Return why nothing may be changed under these options of Flower's, or "" if it may."""
     if options.read_only:
         return READ_ONLY
     return "" if _is_closed(options) else OPEN

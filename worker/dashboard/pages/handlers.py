@@ -12,6 +12,7 @@ from tornado.escape import xhtml_escape
 from tornado.web import HTTPError, RequestHandler
 
 from worker.dashboard.pages.access import user_named, why_not_change, why_not_see_events
+from worker.dashboard.pages.jobs import Jobs
 from worker.dashboard.pages.query import ListQuery, parse_query
 from worker.dashboard.pages.rows import fit
 from worker.dashboard.pages.shown_queue import ShownQueue
@@ -37,9 +38,9 @@ Value = TypeVar("Value")
 class PageHandler(BaseHandler):
     """A handler that answers errors in one line and logs nothing that an event holds."""
 
-    def initialize(self, queue: ShownQueue[Any]) -> None:
-        """Keep the queue that is shown."""
-        self.queue = queue
+    def initialize(self, queue: ShownQueue[Any], jobs: Jobs) -> None:
+        """Keep the queue that is shown, and its jobs."""
+        self.queue, self.jobs = queue, jobs
 
     def set_default_headers(self) -> None:
         """Set Flower's headers, and stricter ones."""

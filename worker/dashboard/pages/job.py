@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from secrets import token_urlsafe
 from typing import Any
 
@@ -91,8 +92,7 @@ class Job:
     def start(self, rate: int) -> bool:
         """Begin if the job is ready, in a thread of its own; return False if it is not.
 
-        Args:
-            rate: Messages a second at most.
+        `rate` is how many messages a second it may do at most.
         """
         with self._lock:
             if self.state != State.READY:
@@ -147,12 +147,10 @@ class Job:
     def _run(self) -> State:
         size = batch_size(self.rate)
         of_these = self.meant.batches(self.survey, size, lambda: self.done, lambda: self._wait(0))
-        act_on(of_these, self.rate, self._act, self._on_batch, self._wait)
+        act = partial(self.queue.act, self.act)
+        act_on(of_these, self.rate, act, self._on_batch, self._wait)
         self.gone += max(0, self.survey.total - self.done - self.gone)
         return State.DONE
-
-    def _act(self, batch: list[Any]) -> int:
-        return self.queue.act(self.act, batch)
 
     def _on_batch(self, acted: int, offered: int) -> None:
         self.done += acted

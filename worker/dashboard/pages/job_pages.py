@@ -8,9 +8,9 @@ from tornado.web import HTTPError, authenticated
 
 from worker.dashboard.pages.handlers import PageHandler, logger
 from worker.dashboard.pages.job import AT_WORK, ENDED, Job, State
-from worker.dashboard.pages.jobs import Jobs, TooManyJobs
+from worker.dashboard.pages.jobs import TooManyJobs
 from worker.dashboard.pages.query import SIZES, parse_query
-from worker.dashboard.pages.shown_queue import Selection, ShownQueue
+from worker.dashboard.pages.shown_queue import Selection
 from worker.queue.intake import shown_id
 
 RATE, MOST_RATE = 100, 1000  # messages a second
@@ -20,12 +20,7 @@ FORGOTTEN = "This job is no longer known: Flower was restarted, or others came a
 
 
 class JobHandler(PageHandler):
-    """A handler that knows the jobs. Every POST asks whether anything may be changed here."""
-
-    def initialize(self, queue: ShownQueue[Any], jobs: Jobs) -> None:  # type: ignore[override]
-        """Keep the queue and its jobs."""
-        super().initialize(queue)
-        self.jobs = jobs
+    """A handler about jobs. Every POST asks whether anything may be changed here."""
 
     def prepare(self) -> None:
         """Refuse changes if Flower is read-only, or open to all."""
@@ -72,9 +67,7 @@ class NewJob(JobHandler):
             raise ValueError(f"no {short} is ticked: go back and tick some")
         if len(keys) > MOST_TICKED:
             raise ValueError(f"more than {MOST_TICKED} {short}s are ticked; use a filter")
-        if not all(map(self.queue.is_key, keys)):
-            raise ValueError(f"a ticked {short} cannot be found: load the list again")
-        return self.queue.ticked(list(keys))
+        return self.queue.ticked(keys)
 
 
 class JobPage(JobHandler):

@@ -10,17 +10,13 @@ class TooManyJobs(Exception):
 
 
 class Jobs:
-    """The latest jobs."""
+    """The latest jobs. `add` and `start` raise `TooManyJobs` if too many others are at work."""
 
     def __init__(self) -> None:
         self._jobs: dict[str, Job] = {}
 
     def add(self, job: Job) -> None:
-        """Keep the job and begin to count its messages.
-
-        Raises:
-            TooManyJobs: Too many others are at work.
-        """
+        """Keep the job and begin to count its messages."""
         self._check_room()
         self._jobs[job.id] = job
         idle = [each.id for each in self._jobs.values() if not each.is_at_work]
@@ -29,11 +25,7 @@ class Jobs:
         job.count()
 
     def start(self, job: Job, rate: int) -> bool:
-        """Begin the job; see `Job.start`.
-
-        Raises:
-            TooManyJobs: Too many others are at work.
-        """
+        """Begin the job; see `Job.start`."""
         if job.state == State.READY:
             self._check_room()
         return job.start(rate)

@@ -6,19 +6,12 @@ from typing import Any
 from tornado.web import authenticated
 
 from worker.dashboard.pages.handlers import PageHandler
-from worker.dashboard.pages.jobs import Jobs
 from worker.dashboard.pages.query import SIZES, ListQuery
-from worker.dashboard.pages.shown_queue import ShownQueue
 from worker.ops.found_page import FoundPage
 
 
 class ListPage(PageHandler):
     """The list. A POST looks for a person by address and leads to a link with a digest."""
-
-    def initialize(self, queue: ShownQueue[Any], jobs: Jobs) -> None:  # type: ignore[override]
-        """Keep the queue and its jobs."""
-        super().initialize(queue)
-        self.jobs = jobs
 
     @authenticated
     async def get(self) -> None:

@@ -2,13 +2,11 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from tornado.template import Loader, Template
 
 from worker.dashboard.pages.words import Words
 
-OWN = Path(__file__).parent / "templates"
 # Flower's first list of links ends here; the second one has icons.
 END_OF_TABS = "</ul>"
 
@@ -16,10 +14,11 @@ END_OF_TABS = "</ul>"
 class Templates(Loader):
     """A loader of templates: those in own folders, and Flower's with more tabs."""
 
-    def __init__(self, root: str, folders: Iterable[Path], tabs: str) -> None:
-        """Look into `folders` first, then into `root`; `tabs` is HTML for the navigation bar."""
+    def __init__(self, root: str, folders: Iterable[Path], shown: Iterable[Words]) -> None:
+        """Look into `folders` first, then into `root`; the queues in `shown` get a tab."""
         super().__init__(root)
-        self._folders, self._tabs = [*folders, Path(root)], tabs
+        self._folders = [*folders, Path(root)]
+        self._tabs = "".join(map(tab_of, shown))
 
     def resolve_path(self, name: str, parent_path: str | None = None) -> str:  # noqa: ARG002  Tornado's
         """Return the name of a template, which is the same in every template."""
@@ -48,17 +47,3 @@ def with_tabs(navbar: str, tabs: str) -> str:
     """Return Flower's navigation bar with more tabs; unchanged if it has no list of tabs."""
     before, end, rest = navbar.partition(END_OF_TABS)
     return f"{before}{tabs}{end}{rest}" if end else navbar
-
-
-def templates(
-    settings: dict[str, Any], folders: Iterable[Path], shown: Iterable[Words]
-) -> Templates:
-    """Return the loader for Flower's settings.
-
-    Args:
-        settings: Flower's settings.
-        folders: Folders with templates of queues.
-        shown: The queues that get a tab.
-    """
-    tabs = "".join(map(tab_of, shown))
-    return Templates(settings["template_path"], [OWN, *folders], tabs)

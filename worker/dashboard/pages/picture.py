@@ -19,20 +19,15 @@ class Bar:
     count: int
 
 
-def picture_of(heights: Sequence[float]) -> list[Bar]:
+def picture_of(counts: Sequence[float]) -> list[Bar]:
     """Return the bars for these numbers, the earliest first; none if all numbers are 0."""
-    highest = max(heights, default=0.0)
+    highest = max(counts, default=0.0)
     if not highest:
         return []
-    width = WIDTH / len(heights)
-    return [
-        Bar(
-            round(place * width, 1),
-            round(HEIGHT - height, 1),
-            round(max(1.0, min(width, 24) - GAP), 1),
-            round(height, 1),
-            round(count),
-        )
-        for place, count in enumerate(heights)
-        for height in [max(1.5 if count >= 0.5 else 0.0, HEIGHT * count / highest)]
-    ]
+    step, bars = WIDTH / len(counts), []
+    width = round(max(1.0, min(step, 24) - GAP), 1)
+    for place, count in enumerate(counts):
+        height = max(1.5 if count >= 0.5 else 0.0, HEIGHT * count / highest)
+        x, y = round(place * step, 1), round(HEIGHT - height, 1)
+        bars.append(Bar(x, y, width, round(height, 1), round(count)))
+    return bars

@@ -18,18 +18,17 @@ FILES = Path(__file__).parent / "static"
 
 def routes_of(queue: ShownQueue[Any]) -> list[Any]:
     """Return the handlers of the pages of one queue."""
-    shared = {"queue": queue}
-    with_jobs = {**shared, "jobs": Jobs()}
+    shared = {"queue": queue, "jobs": Jobs()}
     path, name = queue.words.path, queue.words.route
     job = rf"{path}/jobs/([A-Za-z0-9_-]+)"
     return [
-        url(path, ListPage, with_jobs, name=name),
+        url(path, ListPage, shared, name=name),
         url(rf"{path}/{queue.words.short}/([0-9a-f-]+)", ItemPage, shared, name=f"{name}_item"),
-        url(rf"{path}/jobs", NewJob, with_jobs, name=f"{name}_jobs"),
-        url(job, JobPage, with_jobs, name=f"{name}_job"),
-        url(rf"{job}/progress", JobProgress, with_jobs, name=f"{name}_job_progress"),
-        url(rf"{job}/start", JobStart, with_jobs, name=f"{name}_job_start"),
-        url(rf"{job}/cancel", JobCancel, with_jobs, name=f"{name}_job_cancel"),
+        url(rf"{path}/jobs", NewJob, shared, name=f"{name}_jobs"),
+        url(job, JobPage, shared, name=f"{name}_job"),
+        url(rf"{job}/progress", JobProgress, shared, name=f"{name}_job_progress"),
+        url(rf"{job}/start", JobStart, shared, name=f"{name}_job_start"),
+        url(rf"{job}/cancel", JobCancel, shared, name=f"{name}_job_cancel"),
         url(f"/api{path}", ListApi, shared),
     ]
 

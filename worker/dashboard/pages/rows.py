@@ -15,8 +15,6 @@ def fit(text: str) -> str:
 def member_in(message: Message, preset: Preset | None) -> str:
     """Return the address of the message's first event, shortened.
 
-    Args:
-        message: The message.
-        preset: The preset by which addresses are read; None: the default preset.
+    `preset` is that by which addresses are read; None: the default preset.
     """
     return printable(shortened(next(iter(addresses_in(message, preset)), "")))

@@ -1,10 +1,10 @@
 """A queue that Flower shows: what its pages and jobs need of it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from worker.dashboard.pages.query import ListQuery, ListShape
 from worker.dashboard.pages.words import Act, Words
@@ -26,15 +26,8 @@ if TYPE_CHECKING:
     import redis
 
 
-class Shown(Protocol):
-    """A message as it was read from its queue."""
-
-    @property
-    def message(self) -> Message:
-        """The message."""
-
-
-Item = TypeVar("Item", bound=Shown)
+# A message as it was read from its queue.
+Item = TypeVar("Item")
 
 
 class Selection(ABC, Generic[Item]):
@@ -50,8 +43,7 @@ class Selection(ABC, Generic[Item]):
     def read(self, on_read: Callable[[int], None]) -> Iterator[Item]:
         """Yield them, to be counted.
 
-        Args:
-            on_read: Called now and then with the number of messages read.
+        `on_read` is called now and then with the number of messages read.
         """
 
     @abstractmethod
@@ -163,18 +155,20 @@ class ShownQueue(ABC, Generic[Item]):
         wanted = parse_filter(utc_now(), given, self.preset, **self.reasons())
         return replace(wanted, member=member, digest_key=self.settings.digest_key)
 
-    def ticked(self, keys: Sequence[str]) -> Selection[Item]:
-        """Return the messages with these keys."""
-        short = self.words.short
+    def ticked(self, texts: Collection[str]) -> Selection[Item]:
+        """Return the messages with the keys that `texts` spell.
+
+        Raises:
+            ValueError: One of them is no key; the text is one line that says what to do.
+        """
+        short, keys = self.words.short, tuple(map(self.key_in, texts))
+        if None in keys:
+            raise ValueError(f"a ticked {short} cannot be found: load the list again")
         text = f"{len(keys)} ticked {short}{'' if len(keys) == 1 else 's'}"
         return self.selected(keys, DeadLetterFilter(), text)
 
     def matching(self, query: ListQuery) -> Selection[Item]:
-        """Return the messages that match.
-
-        Raises:
-            ValueError: A filter is wrong; the text is one line that says what.
-        """
+        """Return the messages that match. Raises as `filter_of` does."""
         filters = ", ".join(f"{name} {value}" for name, value in sorted(query.filters.items()))
         text = f"all {self.words.many}" + (f" with {filters}" if filters else "")
         return self.selected((), self.filter_of(query), text)
@@ -199,8 +193,7 @@ class ShownQueue(ABC, Generic[Item]):
     def page(self, query: ListQuery) -> FoundPage[Any, Any]:
         """Return a page of the list, or what one bounded step of a search finds of it.
 
-        Raises:
-            ValueError: A filter is wrong; the text is one line that says what.
+        Raises as `filter_of` does.
         """
 
     @abstractmethod
@@ -220,21 +213,20 @@ class ShownQueue(ABC, Generic[Item]):
         """Return why a message is on the queue, and since when, in epoch seconds."""
 
     @abstractmethod
-    def is_key(self, text: str) -> bool:
-        """Return True if `text` may be the key of a message."""
+    def key_in(self, text: str) -> Any:
+        """Return the key of a message that `text` spells, or None."""
 
     @abstractmethod
     def item(self, key: str) -> Item | None:
         """Return the message with this key, or None."""
 
     @abstractmethod
-    def selected(self, keys: Sequence[str], wanted: DeadLetterFilter, text: str) -> Selection[Item]:
+    def selected(
+        self, keys: tuple[Any, ...], wanted: DeadLetterFilter, text: str
+    ) -> Selection[Item]:
         """Return the messages with these keys, or if there is none those that match `wanted`.
 
-        Args:
-            keys: Keys of messages.
-            wanted: The filter.
-            text: Which messages these are, in words.
+        `text` says in words which messages these are.
         """
 
     @abstractmethod

@@ -1,27 +1,42 @@
 """The delay queue as Flower shows it: how its pages read it, and what its jobs do."""
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from worker.dashboard.pages.picture import BARS, HEIGHT, WIDTH, picture_of
 from worker.dashboard.pages.query import ListQuery
+from worker.dashboard.pages.rows import fit, member_in
 from worker.dashboard.pages.shown_queue import ShownQueue
 from worker.dashboard.pages.words import Act
-from worker.dashboard.retries.rows import Row, row_of
 from worker.dashboard.retries.selection import SelectedEvents
 from worker.dashboard.retries.words import BURY, PURGE, RETRY, SHAPE, WORDS
 from worker.ops.attempts import why_delayed
 from worker.ops.delayed_events import REASONS, bury_delayed, delay_queue_for
 from worker.ops.delayed_overview import delay_overview_of
-from worker.ops.delayed_pages import EventKey, event_with, page_of, parsed_key
+from worker.ops.delayed_pages import EventKey, event_with, key_of, page_of, parsed_key
 from worker.ops.found_page import FoundPage
 from worker.ops.replay_preview import ReplayEffect
 from worker.queue.dead_letter_filter import DeadLetterFilter
 from worker.queue.delay_queue import WAITING, DelayedMessage, DelayQueue
+from worker.queue.intake import shown_id
 from worker.redis_client.clock import redis_now
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the list shows of an event. `key` finds the event again; `member` is shortened."""
+
+    key: str
+    id: str
+    kind: str
+    member: str
+    since: float | None
+    due: float
+    reason: str
+    status: int | None
+    attempts: int
 
 
 @dataclass(frozen=True)
@@ -65,11 +80,7 @@ class Retries(ShownQueue[DelayedMessage]):
         return {"reasons": REASONS}
 
     def page(self, query: ListQuery) -> FoundPage[Row, EventKey]:
-        """Return a page of the list, or what one bounded step of a search finds of it.
-
-        Raises:
-            ValueError: A filter is wrong; the text is one line that says what.
-        """
+        """Return a page of the list; see `ShownQueue.page`."""
         return page_of(
             self.queue,
             self.filter_of(query),
@@ -81,7 +92,18 @@ class Retries(ShownQueue[DelayedMessage]):
 
     def row(self, item: DelayedMessage) -> Row:
         """Return the row of an event."""
-        return row_of(item, self.settings.digest_key, self.preset)
+        message = item.message
+        return Row(
+            key=str(key_of(item, self.settings.digest_key)),
+            id=shown_id(message.id),
+            kind=fit(message.kind),
+            member=member_in(message, self.preset),
+            since=item.since,
+            due=item.due,
+            reason=fit(item.reason),
+            status=int(item.status) if item.status else None,
+            attempts=message.attempts,
+        )
 
     def details(self, item: DelayedMessage) -> dict[str, Any]:
         """Return why the event waits, and the time by the clock that says when it is due."""
@@ -96,19 +118,20 @@ class Retries(ShownQueue[DelayedMessage]):
         """Return why an event waits, and since when it was enqueued."""
         return item.reason, item.since or 0.0
 
-    def is_key(self, text: str) -> bool:
-        """Return True if `text` may be the key of an event."""
-        return parsed_key(text) is not None
+    def key_in(self, text: str) -> EventKey | None:
+        """Return the key of an event that `text` spells, or None."""
+        return parsed_key(text)
 
     def item(self, key: str) -> DelayedMessage | None:
         """Return the event with this key, or None; see `event_with`."""
         parsed = parsed_key(key)
         return event_with(self.queue, parsed, self.settings.digest_key) if parsed else None
 
-    def selected(self, keys: Sequence[str], wanted: DeadLetterFilter, text: str) -> SelectedEvents:
+    def selected(
+        self, keys: tuple[EventKey, ...], wanted: DeadLetterFilter, text: str
+    ) -> SelectedEvents:
         """Return the events with these keys, or if there is none those that match `wanted`."""
-        parsed = tuple(key for key in map(parsed_key, keys) if key)
-        return SelectedEvents(self.queue, self.settings.digest_key, parsed, wanted, text)
+        return SelectedEvents(self.queue, self.settings.digest_key, keys, wanted, text)
 
     def act(self, act: Act, batch: list[DelayedMessage]) -> int:
         """Retry, bury or purge the events, and return how many."""

@@ -15,12 +15,7 @@ from worker.queue.delay_queue import DelayedMessage, DelayQueue
 class SelectedEvents(Selection[DelayedMessage]):
     """The events with these keys, or if there is none those that match `wanted`.
 
-    Attributes:
-        queue: The delay queue.
-        secret: The key of the digests in the keys.
-        keys: The events that were ticked.
-        wanted: The filter.
-        text: Which events these are, in words.
+    `secret` is the key of the digests in the keys.
     """
 
     queue: DelayQueue
