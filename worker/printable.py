@@ -42,7 +42,9 @@ def printable(text: str) -> str:
 def readable_json(value: Any, indent: int | None = None) -> str:
     r"""Return `value` as JSON for people: visible characters stay, others are escaped as `\u202e`.
 
-    `indent` is the spaces for each level; None writes one line.
+    Args:
+        value: The value.
+        indent: Spaces for each level; None writes one line.
 
     Raises:
         RecursionError: The value is nested too deep.

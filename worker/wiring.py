@@ -208,6 +208,10 @@ def list_sync_for(settings: Settings, delivery: Deliverer) -> ListSync:
 def mailgun_for(settings: Settings, on_request: OnRequest = ignore_request) -> MailgunClient:
     """Return the client of the mailing list.
 
+    Args:
+        settings: The settings of the integration.
+        on_request: Called after each request.
+
     Raises:
         SettingsError: A setting is wrong.
     """

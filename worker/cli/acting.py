@@ -24,9 +24,12 @@ Rate = Annotated[
 
 
 def confirm(counts: Counter[str], what: str, *, yes: bool) -> int:
-    """Print how many are meant, ask for confirmation unless `yes`, and return the number.
+    """Print how many are meant, ask for confirmation, and return the number.
 
-    `what` is what would be done, such as `dead letters would be deleted permanently`.
+    Args:
+        counts: How many are meant, by reason.
+        what: What would be done, such as `dead letters would be deleted permanently`.
+        yes: The operator has confirmed already.
 
     Raises:
         typer.Exit: The operator does not confirm (status 1).

@@ -34,7 +34,9 @@ def mailgun_address(url: str) -> str:
 def check_mailgun_host(url: str, *, may_be_custom: bool) -> None:
     """Raise if requests with the API key may not go to the host of `url`.
 
-    `may_be_custom` is MAILGUN_ALLOW_CUSTOM_HOST.
+    Args:
+        url: The address of Mailgun's API.
+        may_be_custom: MAILGUN_ALLOW_CUSTOM_HOST.
 
     Raises:
         ValueError: It is none of Mailgun's own and not allowed, or the key would be readable.

@@ -10,7 +10,11 @@ from worker.environment.names import SettingsError, reason, warn_once
 
 
 def api_key(key: SecretStr | None, file: Path | None) -> SecretStr:
-    """Return the key in MAILGUN_API_KEY or in the file of MAILGUN_API_KEY_FILE; None: not set.
+    """Return the key.
+
+    Args:
+        key: The value of MAILGUN_API_KEY; None if it is not set.
+        file: MAILGUN_API_KEY_FILE; None if it is not set.
 
     Raises:
         SettingsError: Neither is set, the file cannot be read or trusted, or it holds no key.

@@ -64,7 +64,9 @@ class HttpAnswer:
     def read1(self, size: int = -1) -> bytes:
         """Return the next bytes of the body, at most `size` unless it is negative; none at its end.
 
-        Raises as `read_head` does.
+        Raises:
+            BrokenAnswer: The bytes are not an HTTP/1.1 answer, or too many.
+            OSError: `receive` raised it; `TimeoutError` after the deadline.
         """
         while not self._data and not self.ended:
             event = self._event(RAW_LIMIT)

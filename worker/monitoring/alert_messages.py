@@ -31,7 +31,12 @@ MARKUP = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 
 def message(integration: str, alert: Alert) -> dict[str, Any]:
-    """Return the JSON object of an alert. It holds no personal data."""
+    """Return the JSON object of an alert. It holds no personal data.
+
+    Args:
+        integration: The name of the integration.
+        alert: The alert.
+    """
     cause, fix = _advice(alert)
     return {
         "text": f"signal-mailgun, {integration}: {_text(alert, cause, fix)}".translate(MARKUP),

@@ -51,10 +51,7 @@ REPLACE = ALLOW_WHEN_FULL + script("worker.monitoring", "alert_state")
 
 
 class Alerting:
-    """The alerts of one integration, and the webhook that gets them.
-
-    `look` and `send` raise `redis.RedisError` if Redis does not answer, or refuses.
-    """
+    """The alerts of one integration, and the webhook that gets them."""
 
     def __init__(
         self,
@@ -63,7 +60,14 @@ class Alerting:
         webhook: Webhook,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Use the state in `store`; `sleep` waits so many seconds between two tries."""
+        """Use the state in `store`.
+
+        Args:
+            settings: The settings of the integration.
+            store: The client of its Redis.
+            webhook: The webhook.
+            sleep: Waits so many seconds between two tries.
+        """
         self._settings = settings
         self._redis = store
         self._webhook = webhook
@@ -72,7 +76,11 @@ class Alerting:
         self._replace = store.register_script(REPLACE)
 
     def look(self) -> Alert | None:
-        """Look whether alerts are due, and return the one that the caller is to `send`, if any."""
+        """Look whether alerts are due, and return the one that the caller is to `send`, if any.
+
+        Raises:
+            redis.RedisError: Redis did not answer, or refused.
+        """
         self._change(self._looked)
         state = self._change(claimed)
         return state.waiting[0] if state else None
@@ -80,7 +88,9 @@ class Alerting:
     def send(self, alert: Alert | None) -> None:
         """Send `alert` and those after it; an alert that cannot be sent is logged and dropped.
 
-        After an error of Redis a worker sends the alert once the claim has lapsed.
+        Raises:
+            redis.RedisError: Redis did not answer, or refused. A worker sends the alert once the
+                claim has lapsed.
         """
         while alert:
             self._report(alert, self._tried(alert))

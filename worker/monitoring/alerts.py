@@ -141,7 +141,10 @@ class Observation:
 def observed(state: AlertState, seen: Observation, now: float) -> AlertState:
     """Return the state after a look, with the alerts that are due added to those that wait.
 
-    `now` is when, in epoch seconds by Redis's clock.
+    Args:
+        state: The state before.
+        seen: What was seen.
+        now: When, epoch seconds by Redis's clock.
     """
     told, of_holds = _after_holds(state.told, seen.holds, now)
     samples = _sampled(state.samples, seen.buried, now)

@@ -51,8 +51,12 @@ def letter_with(
 ) -> DeadLetter | None:
     """Return the letter with this key, or None if one bounded step does not find it.
 
-    `moved` is how many older letters the caller has removed since the key was made; `clock` returns
-    seconds.
+    Args:
+        letters: The dead-letter queue.
+        key: The letter's key.
+        secret: The key of its digest.
+        moved: How many older letters the caller has removed since the key was made.
+        clock: Returns seconds.
     """
     read, ends = 0, clock() + MOST_SECONDS
     for place, texts in _from(letters, max(1, key.place - moved)):
@@ -73,8 +77,11 @@ def letters_with(
 ) -> Iterator[DeadLetter]:
     """Yield the letters with these keys that are on the queue, the newest first, in one pass.
 
-    The caller does not change the queue meanwhile. `on_read` is called with the number of letters
-    read, after each `STEP` of them.
+    Args:
+        letters: The dead-letter queue, which the caller does not change meanwhile.
+        keys: The keys.
+        secret: The key of their digests.
+        on_read: Called with the number of letters read, after each `STEP` of them.
     """
     wanted, read = Counter(each.digest for each in keys), 0
     for place, texts in _from(letters, max((each.place for each in keys), default=0)):
@@ -101,9 +108,16 @@ def page_of(
 ) -> FoundPage[Row, int]:
     """Return a page of the letters that match, or what one bounded step of the search finds of it.
 
-    It has at most `size` rows, which `shown_as` makes; no letter stays in memory longer than that
-    takes. It begins at the place `start`, as `FoundPage.next`; None begins with the newest letter,
-    or with the oldest if it goes `oldest_first`. `clock` returns seconds.
+    No letter stays in memory longer than `shown_as` needs it.
+
+    Args:
+        letters: The dead-letter queue.
+        wanted: The filter.
+        size: Rows at most.
+        shown_as: Turns a letter into its row.
+        start: The place to begin at, as `FoundPage.next`; None begins with the first letter.
+        oldest_first: Go from the oldest letter to the newest, not from the newest to the oldest.
+        clock: Returns seconds.
     """
     total = letters.count()
     place = _first(start, total, oldest_first=oldest_first)
@@ -131,7 +145,10 @@ def matching(
 ) -> Iterator[DeadLetter]:
     """Yield every letter that matches, oldest first, from a queue that the caller does not change.
 
-    `on_read` is called with the number of letters read, after each `STEP` of them.
+    Args:
+        letters: The dead-letter queue.
+        wanted: The filter.
+        on_read: Called with the number of letters read, after each `STEP` of them.
     """
     place = -1
     while texts := letters.texts(place, -1, STEP):

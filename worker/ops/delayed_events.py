@@ -37,9 +37,13 @@ def batches(
 ) -> Iterator[list[DelayedMessage]]:
     """Yield the events that were counted and still match, the next due first, in lists.
 
-    Each event is in one list, also if it was tried and delayed again meanwhile. `counted` is the
-    `DelayedMessage.identity` of each of them, before the operator confirmed. A list has at most
-    `at_once` events.
+    Each event is in one list, also if it was tried and delayed again meanwhile.
+
+    Args:
+        queue: The delay queue.
+        wanted: Which events are meant.
+        counted: The `DelayedMessage.identity` of each of them, before the operator confirmed.
+        at_once: Events at most in one list.
     """
     left = set(counted)
     for page in queue.pages():
@@ -53,7 +57,13 @@ def batches(
 
 
 def bury_delayed(queue: DelayQueue, delayed: Sequence[DelayedMessage], now: float) -> int:
-    """Put the events on the dead-letter queue at `now`, in epoch seconds; return how many."""
+    """Put the events on the dead-letter queue, and return how many.
+
+    Args:
+        queue: The delay queue.
+        delayed: The events.
+        now: The moment of the burial, in epoch seconds.
+    """
     letters = (
         dead_letter(
             DeadLetterReason.BURIED,

@@ -63,7 +63,12 @@ def event_with(
     """Return the event with this key, or None if two bounded steps do not find it.
 
     The first step begins at the moment in the key, the second one at the event that is due next.
-    `clock` returns seconds.
+
+    Args:
+        queue: The delay queue.
+        key: The event's key.
+        secret: The key of its digest.
+        clock: Returns seconds.
     """
     for pages in (queue.pages(key.since), _pages_before(queue, key.since)):
         read, ends = 0, clock() + MOST_SECONDS
@@ -82,8 +87,13 @@ def events_with(
 ) -> Iterator[DelayedMessage]:
     """Yield the events with these keys that are on the queue, in one pass.
 
-    First come those that are due at the earliest moment in a key or later. `on_read` is called with
-    the number of events read, after each page of them.
+    First come those that are due at the earliest moment in a key or later.
+
+    Args:
+        queue: The delay queue.
+        keys: The keys.
+        secret: The key of their digests.
+        on_read: Called with the number of events read, after each page of them.
     """
     wanted, read = Counter(each.digest for each in keys), 0
     since = min((each.since for each in keys), default=0.0)
@@ -119,8 +129,14 @@ def page_of(
 ) -> FoundPage[Row, EventKey]:
     """Return a page of the events that match, or what one bounded step of the search finds of it.
 
-    It has at most `size` rows, which `shown_as` makes. It begins after the event with the key
-    `after`, as `FoundPage.next`; None begins with the next due. `clock` returns seconds.
+    Args:
+        queue: The delay queue.
+        wanted: The filter.
+        size: Rows at most.
+        shown_as: Turns an event into its row.
+        secret: The key of the digests in keys.
+        after: The event after which to begin, as `FoundPage.next`; None begins with the next due.
+        clock: Returns seconds.
     """
     at_once = min(STEP, size) if wanted == DeadLetterFilter() else STEP
     events = _from(queue, after, secret, at_once)

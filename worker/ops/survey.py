@@ -44,7 +44,13 @@ class Survey:
     _every: int = 1
 
     def add(self, message: Message, reason: str, at: float) -> None:
-        """Count one message, which is where it is for `reason` since `at`, in epoch seconds."""
+        """Count one message.
+
+        Args:
+            message: The message.
+            reason: Why it is where it is.
+            at: Since when, in epoch seconds.
+        """
         if self.total % self._every == 0:
             self.sample.append(Sampled(message.id, message.kind, reason, self.effect(message)))
             if len(self.sample) > SAMPLE:

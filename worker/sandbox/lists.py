@@ -43,11 +43,19 @@ class MailingList:
         return self._by_change.get(address.lower())
 
     def member(self, address: str) -> StoredMember:
-        """Return the member. Raises `MailgunError` with status 404 if there is none."""
+        """Return the member.
+
+        Raises:
+            MailgunError: Mailgun's 404 if the list has no such member.
+        """
         return self._found(address, self.find(address))
 
     def shown(self, address: str, moment: float) -> StoredMember:
-        """Return the member as it was at `moment`, in epoch seconds. Raises as `member` does."""
+        """Return the member as it was at `moment`, in epoch seconds.
+
+        Raises:
+            MailgunError: Mailgun's 404 if the list had no such member.
+        """
         key = address.lower()
         then = self.past.member(key, moment) if self.past.knows(key) else self.find(address)
         return self._found(address, then)
@@ -78,7 +86,11 @@ class MailingList:
         self._by_subscription[member.subscribed].add(key)
 
     def remove(self, address: str, *, now: float) -> StoredMember:
-        """Remove the member and return it. Raises as `member` does."""
+        """Remove the member and return it.
+
+        Raises:
+            MailgunError: Mailgun's 404 if the list has no such member.
+        """
         member = self.member(address)
         key = member.address.lower()
         del self._by_change[key]

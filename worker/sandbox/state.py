@@ -115,11 +115,19 @@ class SandboxState:
         added.past.reaches = self.switches.read_lag_seconds
 
     def remove_list(self, address: str) -> None:
-        """Remove a mailing list and its members. Raises as `mailing_list` does."""
+        """Remove a mailing list and its members.
+
+        Raises:
+            MailgunError: Mailgun's 404 if there is no such list.
+        """
         del self.lists[self.mailing_list(address).address.lower()]
 
     def mailing_list(self, address: str) -> MailingList:
-        """Return the mailing list. Raises `MailgunError` with status 404 if there is none."""
+        """Return the mailing list.
+
+        Raises:
+            MailgunError: Mailgun's 404 if there is no such list.
+        """
         try:
             return self.lists[address.lower()]
         except KeyError:

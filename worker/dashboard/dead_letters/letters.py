@@ -73,7 +73,11 @@ class DeadLetters(ShownQueue[DeadLetter]):
         return {"others": self.letters.cached_counts}
 
     def page(self, query: ListQuery) -> FoundPage[Row, int]:
-        """Return a page of the list; see `ShownQueue.page`."""
+        """Return a page of the list, or what one bounded step of a search finds of it.
+
+        Raises:
+            ValueError: A filter is wrong; the text is one line that says what.
+        """
         return page_of(
             self.letters,
             self.filter_of(query),

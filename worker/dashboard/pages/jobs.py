@@ -10,13 +10,17 @@ class TooManyJobs(Exception):
 
 
 class Jobs:
-    """The latest jobs. `add` and `start` raise `TooManyJobs` if too many others are at work."""
+    """The latest jobs."""
 
     def __init__(self) -> None:
         self._jobs: dict[str, Job] = {}
 
     def add(self, job: Job) -> None:
-        """Keep the job and begin to count its messages."""
+        """Keep the job and begin to count its messages.
+
+        Raises:
+            TooManyJobs: Too many others are at work.
+        """
         self._check_room()
         self._jobs[job.id] = job
         idle = [each.id for each in self._jobs.values() if not each.is_at_work]
@@ -25,7 +29,11 @@ class Jobs:
         job.count()
 
     def start(self, job: Job, rate: int) -> bool:
-        """Begin the job; see `Job.start`."""
+        """Begin the job; see `Job.start`.
+
+        Raises:
+            TooManyJobs: Too many others are at work.
+        """
         if job.state == State.READY:
             self._check_room()
         return job.start(rate)

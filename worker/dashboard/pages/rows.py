@@ -15,6 +15,8 @@ def fit(text: str) -> str:
 def member_in(message: Message, preset: Preset | None) -> str:
     """Return the address of the message's first event, shortened.
 
-    `preset` is that by which addresses are read; None: the default preset.
+    Args:
+        message: The message.
+        preset: The preset by which addresses are read; None: the default preset.
     """
     return printable(shortened(next(iter(addresses_in(message, preset)), "")))

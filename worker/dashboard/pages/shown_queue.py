@@ -168,7 +168,11 @@ class ShownQueue(ABC, Generic[Item]):
         return self.selected(keys, DeadLetterFilter(), text)
 
     def matching(self, query: ListQuery) -> Selection[Item]:
-        """Return the messages that match. Raises as `filter_of` does."""
+        """Return the messages that match.
+
+        Raises:
+            ValueError: A filter is wrong; the text is one line that says what.
+        """
         filters = ", ".join(f"{name} {value}" for name, value in sorted(query.filters.items()))
         text = f"all {self.words.many}" + (f" with {filters}" if filters else "")
         return self.selected((), self.filter_of(query), text)
@@ -193,7 +197,8 @@ class ShownQueue(ABC, Generic[Item]):
     def page(self, query: ListQuery) -> FoundPage[Any, Any]:
         """Return a page of the list, or what one bounded step of a search finds of it.
 
-        Raises as `filter_of` does.
+        Raises:
+            ValueError: A filter is wrong; the text is one line that says what.
         """
 
     @abstractmethod
@@ -226,7 +231,10 @@ class ShownQueue(ABC, Generic[Item]):
     ) -> Selection[Item]:
         """Return the messages with these keys, or if there is none those that match `wanted`.
 
-        `text` says in words which messages these are.
+        Args:
+            keys: Keys of messages.
+            wanted: The filter.
+            text: Which messages these are, in words.
         """
 
     @abstractmethod

@@ -80,7 +80,11 @@ class Retries(ShownQueue[DelayedMessage]):
         return {"reasons": REASONS}
 
     def page(self, query: ListQuery) -> FoundPage[Row, EventKey]:
-        """Return a page of the list; see `ShownQueue.page`."""
+        """Return a page of the list, or what one bounded step of a search finds of it.
+
+        Raises:
+            ValueError: A filter is wrong; the text is one line that says what.
+        """
         return page_of(
             self.queue,
             self.filter_of(query),
