@@ -31,15 +31,16 @@ from worker.queue.delay_queue import DelayQueue
 from worker.queue.in_flight import in_flight_keys
 from worker.queue.message import Limits
 from worker.redis_client.client import connect
-from worker.settings import Settings
+from worker.settings import LEAST_IN_HAND, ROOM_TO_GROW, Settings
 from worker.signal.preset import load_preset
 
 if TYPE_CHECKING:
     import redis
 
 LEASE_MARGIN_SECONDS = 10.0
-# The most requests for single members of batches that a process has under way.
-MOST_AT_ONCE = 64
+# The most requests for single members of batches that a process has under way: as many as without
+# batches, where each event in hand has one.
+MOST_AT_ONCE = ROOM_TO_GROW * LEAST_IN_HAND
 
 
 def utc_now() -> datetime:
