@@ -604,6 +604,11 @@ def test_number_that_python_cannot_read_beside_the_events_loses_none() -> None:
     assert [each.args[0] for each in unbundle(message)] == [EVENT]
 
 
+def test_arguments_of_a_bundle_are_json_values() -> None:
+    message = message_in({**with_body([[[EVENT]], {}, {}]), "headers": {"task": DELIVER_MANY}})
+    assert message.arguments == ([EVENT],)
+
+
 @pytest.mark.parametrize(
     "bad", ["9" * 5000, "[" * 10_000 + "]" * 10_000, '{"a":' * 10_000 + "1" + "}" * 10_000]
 )
