@@ -76,6 +76,7 @@ def test_any_event_of_a_bundle_is_read_as_all_at_once_would_be(
         bundle("{}", '{"events": []}'),
         bundle('{"__type__": "datetime", "__value__": "2026-01-01"}'),
         bundle("[" * 100_000 + "]" * 100_000),
+        f'[[[{{}}]],{{}},{{"chain":{"9" * 5000}}}]',
         '{"args": [[{}]], "task": "signal.deliver_many"}',
         "",
     ],

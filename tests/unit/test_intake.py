@@ -598,6 +598,17 @@ def test_bundle_nested_deep_outside_its_events_keeps_everything(where: str) -> N
     assert ("[" * 300 in repr((message.args, message.kwargs))) == (where != "embed")
 
 
+def test_number_that_python_cannot_read_beside_the_events_loses_none() -> None:
+    body = f'[[[{json.dumps(EVENT)}]],{{}},{{"chain":{"9" * 5000}}}]'
+    message = message_in({"body": body, "headers": {"task": DELIVER_MANY, "id": "b1"}})
+    assert [each.args[0] for each in unbundle(message)] == [EVENT]
+
+
+def test_arguments_of_a_bundle_are_json_values() -> None:
+    message = message_in({**with_body([[[EVENT]], {}, {}]), "headers": {"task": DELIVER_MANY}})
+    assert message.arguments == ([EVENT],)
+
+
 @pytest.mark.parametrize(
     "bad", ["9" * 5000, "[" * 10_000 + "]" * 10_000, '{"a":' * 10_000 + "1" + "}" * 10_000]
 )

@@ -208,7 +208,8 @@ def _show(buried: DeadLetter, request: dict[str, Any]) -> None:
 def _content(message: Message) -> list[str]:
     """Return the message's content as lines of JSON; its length and text if it is unreadable."""
     if message.original is None:
-        content = message.args[0] if len(message.args) == 1 else list(message.args)
+        arguments = message.arguments
+        content = arguments[0] if len(arguments) == 1 else list(arguments)
         return readable_json(content, indent=2).split("\n")
     data = bytes_of(message.original)
     return [

@@ -96,7 +96,8 @@ def show(
             f"no delayed event {id}; `signal-mailgun delayed list` shows what there is, "
             f"`signal-mailgun explain {id}` where it is"
         )
-    content = found.message.args[0] if len(found.message.args) == 1 else list(found.message.args)
+    arguments = found.message.arguments
+    content = arguments[0] if len(arguments) == 1 else list(arguments)
     request = replay_preview_for(settings).request(found.message)
     if as_json:
         out.print_json(data={**as_record(found), "event": content, "request": request})

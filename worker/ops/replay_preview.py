@@ -43,7 +43,7 @@ class ReplayPreview:
 
         if message.original is not None:
             return {"line": number, "dead_letter": "the message could not be read"}
-        event = message.args[0] if message.args else None
+        event = message.arguments[0] if message.args else None
         return event_preview(FileEntry(number, event), self.settings, self.preset, context_of)
 
     def effect(self, message: Message) -> "ReplayEffect | None":

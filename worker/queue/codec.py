@@ -20,7 +20,6 @@ from worker.queue.message import (
     usable_id,
 )
 from worker.redis_client.raw_text import bytes_of, text_of
-from worker.signal.event_json import EventTexts
 from worker.signal.json_text import json_text
 
 NUMBERS = (int, float)
@@ -81,9 +80,8 @@ def encode_texts(message: Message, queue: str, events: Sequence[str]) -> str:
 
 def celery_message(message: Message, queue: str, **headers: Any) -> dict[str, Any]:
     """Return the message as Celery writes it for `queue`, with any further `headers`."""
-    args = [list(each) if isinstance(each, EventTexts) else each for each in message.args]
-    body = f"[{json_text(args)},{json_text(dict(message.kwargs))},{EMBED}]"
-    return _celery_message(message, queue, body, headers)
+    args, kwargs = json_text(list(message.arguments)), json_text(dict(message.kwargs))
+    return _celery_message(message, queue, f"[{args},{kwargs},{EMBED}]", headers)
 
 
 def _celery_message(

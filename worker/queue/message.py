@@ -109,6 +109,11 @@ class Message:
     bundle: str | None = None
 
     @property
+    def arguments(self) -> tuple[Any, ...]:
+        """The arguments as JSON values: a bundle's events are decoded."""
+        return tuple(list(each) if isinstance(each, EventTexts) else each for each in self.args)
+
+    @property
     def events(self) -> int:
         """The number of events that the message carries."""
         return len(self.args[0]) if self.is_bundle else 1

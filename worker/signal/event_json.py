@@ -77,9 +77,9 @@ def read_bundle(text: str) -> list[Any] | None:
         return None
     try:
         (texts,), kwargs, more = _bundle(text)
+        return None if kwargs else [[EventTexts(texts)], kwargs, loads(bytes(more))]
     except (msgspec.MsgspecError, TypeError, ValueError, RecursionError):
         return None
-    return None if kwargs else [[EventTexts(texts)], kwargs, loads(bytes(more))]
 
 
 def event_in(value: Any) -> Any:
