@@ -264,6 +264,12 @@ def test_dead_letter_list_off_a_terminal_is_one_line_for_each(filled: Bench) -> 
 # -- Ctrl-C --------------------------------------------------------------------------------------------------------------
 
 
+def is_waiting(pid: int) -> bool:
+    """Does the process wait? Python heeds no signal that comes in the moment before it reads."""
+    status = Path(f"/proc/{pid}/stat")
+    return not status.exists() or status.read_text().rpartition(")")[2].split()[0] == "S"
+
+
 @pytest.mark.parametrize(
     "asked", [("dead-letters", "purge"), ("forget", "x@example.com"), ("dead-letters", "replay")]
 )
@@ -274,6 +280,7 @@ def test_ctrl_c_at_a_confirmation_changes_nothing(filled: Bench, asked: tuple[st
             more = asking.stdout.read(1)
             assert more, f"it ended: {shown}"
             shown += more
+        eventually(lambda: is_waiting(asking.process.pid), what="a process that reads the answer")
         asking.process.send_signal(signal.SIGINT)
         printed = asking.ended()
     # A replay says before it asks that the integration is on hold, as it may be here.
