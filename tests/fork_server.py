@@ -128,6 +128,8 @@ def become(request: dict[str, Any]) -> None:
     """
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # As in a terminal: whoever runs the tests under nohup passes on an ignored signal.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     for number in request["closed"]:
         os.close(number)
     sys.stdin, sys.stdout, sys.stderr = (
