@@ -65,6 +65,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     config.pluginmanager.register(FromProcesses(config))
+    gc.disable()  # Else it would go through all tests again and again while they are collected.
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -87,6 +88,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish() -> None:
     gc.freeze()  # Else each collection would go through all that thousands of tests are made of.
+    gc.enable()
 
 
 @pytest.fixture(scope="module")

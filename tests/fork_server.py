@@ -4,6 +4,7 @@
 forked process leaves the loop and goes on as Python's main program, so it ends as every other does.
 """
 
+import atexit
 import gc
 import json
 import os
@@ -16,6 +17,7 @@ import sys
 import time
 from contextlib import suppress
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 MODULES = (
@@ -120,30 +122,68 @@ class ForkServer:
 
 
 def become(request: dict[str, Any]) -> None:
-    """Run what the request says, as `python ARGUMENTS` does: `-m`, a module, and its arguments."""
+    """Run what the request says, as `python ARGUMENTS` does.
+
+    The arguments are `-m` and a module, or `-c` and a program, and what follows that.
+    """
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # As in a terminal: whoever runs the tests under nohup passes on an ignored signal.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    for number in request["closed"]:
+        os.close(number)
     sys.stdin, sys.stdout, sys.stderr = (
-        open(number, mode, closefd=False)  # noqa: SIM115  they stay open until the process ends
+        # They stay open until the process ends; Python itself has None for a closed one.
+        None if number in request["closed"] else open(number, mode, closefd=False)  # noqa: SIM115
         for number, mode in enumerate(("r", "w", "w"))
     )
-    sys.stderr.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
+    if sys.stderr is not None:
+        sys.stderr.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
     os.environ.clear()
     os.environ.update(request["environment"])
     time.tzset()
     os.chdir(request["folder"])
-    _, module, *arguments = request["arguments"]
-    sys.argv = [module, *arguments]
-    sys.path.insert(0, request["folder"])
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    option, what, *arguments = request["arguments"]
+    if option == "-c":
+        sys.argv = [option, *arguments]
+        sys.path.insert(0, "")
+        main = sys.modules["__main__"] = ModuleType("__main__")
+        exec(what, vars(main))  # noqa: S102  the program is a test's own
+    else:
+        sys.argv = [what, *arguments]
+        sys.path.insert(0, request["folder"])
+        runpy.run_module(what, run_name="__main__", alter_sys=True)
+
+
+def load() -> None:
+    """Load the modules so that forked processes copy as little of them as they can.
+
+    Python ends by taking apart every module in `sys.modules`, which costs more than most commands.
+    A forked process ends in the same way, but leaves the modules that it was forked with whole.
+    """
+    loaded: dict[str, ModuleType] = {}
+    atexit.register(leave_whole, loaded)  # before any other, so that it is called as the last one
+    for each in MODULES:
+        import_module(each)
+    import_module("worker.cli").commands()  # loads the modules of all commands
+    loaded.update(sys.modules)
+    for needed in ("builtins", "sys", "__main__"):
+        del loaded[needed]
+    kept: list[Any] = [*loaded.values()]
+    kept.append(kept)  # Nothing else refers to it then, and what is frozen is never collected.
+    gc.freeze()  # Else the first collection of each forked process would copy all that is loaded.
+
+
+def leave_whole(loaded: dict[str, ModuleType]) -> None:
+    """Hide these modules, by their names, from the end of Python."""
+    for name, module in loaded.items():
+        if sys.modules.get(name) is module:
+            del sys.modules[name]
 
 
 def main() -> None:
     """Load the modules, then serve."""
-    for each in MODULES:
-        import_module(each)
-    import_module("worker.cli").commands()  # loads the modules of all commands
-    gc.freeze()  # Else the first collection of each forked process would copy all that is loaded.
+    load()
     with socket.socket(fileno=int(sys.argv[1])) as client:
         request = ForkServer(client).next_process()
     if request is not None:

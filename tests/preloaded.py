@@ -22,11 +22,24 @@ from typing import IO, Any, TypeAlias
 from tests.fork_server import LENGTH, PID, STATUS
 
 PROJECT = Path(__file__).parents[1]
-# Python, or a package, reads variables that begin so when it is loaded.
+# Python, or a package, reads variables that begin so when it is loaded. (So does Celery with TERM,
+# but only for pictures.)
 READ_AT_START = (
-    *("PYTHON", "LC_", "LANG", "TZ", "TERM", "COLUMNS", "LINES", "NO_COLOR", "FORCE_", "_TYPER"),
+    *(
+        "PYTHON",
+        "LC_",
+        "LANG",
+        "TZ",
+        "TERMINAL_WIDTH",
+        "COLUMNS",
+        "LINES",
+        "NO_COLOR",
+        "FORCE_",
+        "_TYPER",
+    ),
     *("CELERY_", "KOMBU_"),
 )
+Streams: TypeAlias = tuple[IO[Any] | None, IO[Any] | None, IO[Any] | None]
 one_at_a_time = threading.Lock()
 
 
@@ -38,25 +51,26 @@ class PreloadedProcess:
         arguments: Sequence[str],
         environment: Mapping[str, str],
         folder: Path,
-        streams: tuple[IO[Any], IO[Any], IO[Any]],
+        streams: Streams,
     ) -> None:
         """Start `python ARGUMENTS`.
 
         Args:
-            arguments: `-m`, a module, and its arguments.
+            arguments: `-m` and a module, or `-c` and a program, and what follows that.
             environment: The whole environment.
             folder: The working folder.
-            streams: Its stdin, stdout and stderr.
+            streams: Its stdin, stdout and stderr; None for one that is closed.
         """
         request = {
             "arguments": list(arguments),
             "environment": dict(environment),
             "folder": str(folder),
+            "closed": [number for number, each in enumerate(streams) if each is None],
         }
         status_read, status_write = os.pipe()
         self._status = os.fdopen(status_read, "rb", buffering=0)
         with os.fdopen(status_write, "wb") as status:
-            self.pid = _forked(request, [*streams, status])
+            self.pid = _forked(request, [*(each or status for each in streams), status])
         self.returncode: int | None = None
 
     def poll(self) -> int | None:
@@ -102,7 +116,7 @@ def started(
     arguments: Sequence[str],
     environment: Mapping[str, str],
     folder: Path,
-    streams: tuple[IO[Any], IO[Any], IO[Any]],
+    streams: Streams,
 ) -> AnyProcess:
     """Start `python ARGUMENTS`, preloaded if it is the same then.
 
@@ -110,10 +124,11 @@ def started(
         arguments: The arguments of `python`.
         environment: The whole environment.
         folder: The working folder.
-        streams: Its stdin, stdout and stderr.
+        streams: Its stdin, stdout and stderr; None for one that is closed.
     """
     if can_preload(arguments, environment):
         return PreloadedProcess(arguments, environment, folder, streams)
+    assert None not in streams, "only a preloaded process can be started with a closed stream"
     given, out, err = streams
     command = [sys.executable, *arguments]
     return subprocess.Popen(
@@ -131,7 +146,7 @@ def can_preload(arguments: Sequence[str], environment: Mapping[str, str]) -> boo
     here = os.environ
     names = {each for each in {*environment, *here} if each.startswith(READ_AT_START)}
     same = all(environment.get(each) == here.get(each) for each in names)
-    return arguments[0] == "-m" and same
+    return arguments[0] in {"-m", "-c"} and same
 
 
 def _forked(request: Mapping[str, Any], streams: Sequence[IO[Any]]) -> int:

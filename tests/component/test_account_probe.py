@@ -3,9 +3,8 @@
 import json
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -16,7 +15,7 @@ import urllib3
 from pydantic import SecretStr
 
 from tests.adapters import KEY, US, Far, Sent, answered, asking, form_of, timed_out
-from tests.integration.bench import clean_environment, printed_by
+from tests.integration.bench import Piped, piped, printed_by
 from tests.sandboxes import RunningSandbox, eventually
 from worker.mailgun.client import MailgunClient
 from worker.mailgun.member import Member
@@ -485,24 +484,10 @@ def settings(base_url: str, **more: str) -> dict[str, str]:
     }
 
 
-def started_command(
-    cwd: Path, base_url: str, *options: str, **more: str
-) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "worker", "check", "--probe", *options],
-        env=clean_environment(**settings(base_url, **more)),
-        cwd=cwd,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=heeds_signals,  # noqa: PLW1509  it only sets what happens on two signals
-    )
-
-
-def heeds_signals() -> None:
-    """As in a terminal: whoever runs the tests in the background, or under nohup, passes ignored signals on."""
-    for each in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(each, signal.SIG_DFL)
+def started_command(cwd: Path, base_url: str) -> AbstractContextManager[Piped]:
+    """The command, running until the block ends."""
+    command = "-m", "worker", "check", "--probe"
+    return piped(*command, folder=cwd, **settings(base_url))
 
 
 def run(cwd: Path, base_url: str, *options: str, **more: str) -> tuple[int, str, str]:
@@ -607,13 +592,13 @@ def test_list_removed_during_the_probe_removes_its_member_too(
     sandbox: RunningSandbox, tmp_path: Path
 ) -> None:
     sandbox.control.latency(50)
-    process = started_command(tmp_path, sandbox.base_url)
-    assert eventually(lambda: bool(sandbox.control.members()))
-    sandbox.control.remove_list(LIST)
-    _, complained = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert complained.endswith("\n")
-    assert "404 Mailing list newsletter@mg.example.com not found; Create" in complained
+    with started_command(tmp_path, sandbox.base_url) as probing:
+        assert eventually(lambda: bool(sandbox.control.members()))
+        sandbox.control.remove_list(LIST)
+        ended = probing.ended()
+    assert ended.status == 1
+    assert ended.err.endswith("\n")
+    assert "404 Mailing list newsletter@mg.example.com not found; Create" in ended.err
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -621,12 +606,12 @@ def test_signal_ends_the_probe_in_one_line_with_the_member_deleted(
     sandbox: RunningSandbox, tmp_path: Path, number: signal.Signals
 ) -> None:
     sandbox.control.latency(50)
-    process = started_command(tmp_path, sandbox.base_url)
-    assert eventually(lambda: bool(sandbox.control.members()))
-    process.send_signal(number)
-    printed, complained = process.communicate(timeout=60)
-    assert (process.returncode, printed) == (128 + number, "")
-    assert complained == f"signal-mailgun: stopped; {DELETED_AGAIN}\n"
+    with started_command(tmp_path, sandbox.base_url) as probing:
+        assert eventually(lambda: bool(sandbox.control.members()))
+        probing.process.send_signal(number)
+        ended = probing.ended()
+    assert (ended.status, ended.out) == (128 + number, "")
+    assert ended.err == f"signal-mailgun: stopped; {DELETED_AGAIN}\n"
     assert sandbox.control.members() == {}
 
 
@@ -634,23 +619,23 @@ def test_a_request_under_way_is_not_broken_off_by_ctrl_c(
     sandbox: RunningSandbox, tmp_path: Path
 ) -> None:
     sandbox.control.add_fault("latency", ms=1000, method="POST", count=1)
-    process = started_command(tmp_path, sandbox.base_url)
-    assert eventually(
-        lambda: (
-            sandbox.control.requests()[-1:] != []
-            and sandbox.control.requests()[-1].method == "POST"
+    with started_command(tmp_path, sandbox.base_url) as probing:
+        assert eventually(
+            lambda: (
+                sandbox.control.requests()[-1:] != []
+                and sandbox.control.requests()[-1].method == "POST"
+            )
         )
-    )
-    process.send_signal(signal.SIGINT)
-    _, complained = process.communicate(timeout=60)
-    assert complained == f"signal-mailgun: stopped; {DELETED_AGAIN}\n"
+        probing.process.send_signal(signal.SIGINT)
+        ended = probing.ended()
+    assert ended.err == f"signal-mailgun: stopped; {DELETED_AGAIN}\n"
     assert [record.method for record in sandbox.control.requests()][-2:] == ["POST", "DELETE"]
     assert sandbox.control.members() == {}
 
 
-def has_pending_signal(process: "subprocess.Popen[str]") -> bool:
+def has_pending_signal(pid: int) -> bool:
     """Has the process a signal that it was not given yet?"""
-    status = Path(f"/proc/{process.pid}/status").read_text()
+    status = Path(f"/proc/{pid}/status").read_text()
     return any(
         int(line.split()[1], 16)
         for line in status.splitlines()
@@ -665,36 +650,36 @@ def test_third_signal_ends_the_wait_and_names_the_address_to_delete(
     sandbox: RunningSandbox, tmp_path: Path
 ) -> None:
     sandbox.control.latency(50)
-    process = started_command(tmp_path, sandbox.base_url)
-    assert eventually(lambda: bool(sandbox.control.members()))
-    sandbox.control.add_fault("hang", seconds=600, method="DELETE")
-    process.send_signal(signal.SIGINT)
-    assert eventually(lambda: sandbox.control.totals()["by_fault"] == {"hang": 1})
-    process.send_signal(signal.SIGTERM)
-    assert eventually(
-        lambda: not has_pending_signal(process)
-    )  # two at once may reach a thread that is not the waiting one
-    process.send_signal(signal.SIGHUP)
-    _, complained = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert complained.startswith(
+    with started_command(tmp_path, sandbox.base_url) as probing:
+        assert eventually(lambda: bool(sandbox.control.members()))
+        sandbox.control.add_fault("hang", seconds=600, method="DELETE")
+        probing.process.send_signal(signal.SIGINT)
+        assert eventually(lambda: sandbox.control.totals()["by_fault"] == {"hang": 1})
+        probing.process.send_signal(signal.SIGTERM)
+        assert eventually(
+            lambda: not has_pending_signal(probing.process.pid)
+        )  # two at once may reach a thread that is not the waiting one
+        probing.process.send_signal(signal.SIGHUP)
+        ended = probing.ended()
+    assert ended.status == 130
+    assert ended.err.startswith(
         f"signal-mailgun: stopped at once; {THROW_AWAY} may still be on the list: delete it"
     )
-    assert complained.count("\n") == 1
+    assert ended.err.count("\n") == 1
 
 
 def test_a_member_left_behind_is_named_and_the_next_probe_deletes_it(
     sandbox: RunningSandbox, tmp_path: Path
 ) -> None:
     sandbox.control.latency(50)
-    process = started_command(tmp_path, sandbox.base_url)
-    assert eventually(lambda: bool(sandbox.control.members()))
-    sandbox.control.add_fault("status", status=500)
-    _, complained = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert "500 Internal Server Error; Mailgun is unavailable" in complained
-    assert f"; {THROW_AWAY} could not be deleted: delete it in Mailgun, or run" in complained
-    assert complained.count("\n") == 1
+    with started_command(tmp_path, sandbox.base_url) as probing:
+        assert eventually(lambda: bool(sandbox.control.members()))
+        sandbox.control.add_fault("status", status=500)
+        ended = probing.ended()
+    assert ended.status == 1
+    assert "500 Internal Server Error; Mailgun is unavailable" in ended.err
+    assert f"; {THROW_AWAY} could not be deleted: delete it in Mailgun, or run" in ended.err
+    assert ended.err.count("\n") == 1
     assert set(sandbox.control.members()) == {THROW_AWAY}
     sandbox.control.clear_faults()
     code, printed, _ = run(tmp_path, sandbox.base_url)

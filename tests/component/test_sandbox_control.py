@@ -3,8 +3,6 @@
 import http.client
 import re
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -14,6 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
+from tests.integration.bench import Printed, printed_by
 from tests.sandbox_control import SandboxError
 from tests.sandboxes import PROJECT, RunningSandbox, eventually
 from worker.sandbox.control import CONTROLS
@@ -406,18 +405,15 @@ def test_page_of_an_empty_list_shows_its_name(sandbox: RunningSandbox) -> None:
 # -- start and stop ------------------------------------------------------------------------------------------------
 
 
-def start(*options: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "tests.sandbox_process", *options]
-    return subprocess.run(
-        command, cwd=PROJECT, capture_output=True, text=True, timeout=20, check=False
-    )
+def start(*options: str) -> Printed:
+    return printed_by("-m", "tests.sandbox_process", *options, folder=PROJECT)
 
 
 def test_port_in_use_ends_the_start_in_one_line(sandbox: RunningSandbox) -> None:
     ended = start("--port", str(urlsplit(sandbox.base_url).port))
-    assert (ended.returncode, ended.stdout) == (1, "")
-    assert "address already in use" in ended.stderr.lower()
-    assert ended.stderr.count("\n") == 1
+    assert (ended.status, ended.out) == (1, "")
+    assert "address already in use" in ended.err.lower()
+    assert ended.err.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -432,9 +428,9 @@ def test_port_in_use_ends_the_start_in_one_line(sandbox: RunningSandbox) -> None
 )
 def test_impossible_option_ends_the_start_in_one_line(options: list[str]) -> None:
     ended = start(*options)
-    assert (ended.returncode, ended.stdout) == (1, "")
-    assert ended.stderr.startswith("sandbox: ")
-    assert ended.stderr.count("\n") == 1
+    assert (ended.status, ended.out) == (1, "")
+    assert ended.err.startswith("sandbox: ")
+    assert ended.err.count("\n") == 1
 
 
 OWN_NAMES = ("sandbox", "Sandbox.shop.svc.cluster.local")

@@ -10,9 +10,9 @@ from functools import cached_property
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any, cast
+from typing import IO, Any, cast
 
-from tests.preloaded import started
+from tests.preloaded import AnyProcess, started
 from tests.sandboxes import RunningSandbox
 from tests.servers import RedisServer, eventually
 from tests.workers import RunningWorker
@@ -305,6 +305,48 @@ def printed_by(
         out.seek(0)
         err.seek(0)
         return Printed(status, out.read(), err.read())
+
+
+@dataclass(frozen=True)
+class Piped:
+    """A running command with pipes as its stdin, stdout and stderr."""
+
+    process: AnyProcess
+    stdin: IO[str]
+    stdout: IO[str]
+    stderr: IO[str]
+
+    def ended(self) -> Printed:
+        """Wait for the end and return what was not read yet, which must fit into the pipes."""
+        status = self.process.wait(COMMAND_SECONDS)
+        out = "" if self.stdout.closed else self.stdout.read()
+        return Printed(status, out, self.stderr.read())
+
+
+@contextmanager
+def piped(*arguments: str, folder: Path, **environment: str) -> Iterator[Piped]:
+    """Run `python ARGUMENTS` until the block ends.
+
+    Args:
+        arguments: The arguments.
+        folder: The working folder.
+        environment: The program's settings; none come from this process.
+    """
+    pipes = [os.pipe() for _ in range(3)]
+    (given, writes), (reads, out), (reads_errors, err) = pipes
+    with os.fdopen(given) as stdin, os.fdopen(out, "w") as stdout, os.fdopen(err, "w") as stderr:
+        streams = stdin, stdout, stderr
+        process = started(arguments, clean_environment(**environment), folder, streams)
+    with (
+        os.fdopen(writes, "w") as typed,
+        os.fdopen(reads) as printed,
+        os.fdopen(reads_errors) as told,
+    ):
+        try:
+            yield Piped(process, typed, printed, told)
+        finally:
+            process.kill()
+            process.wait()
 
 
 def clean_environment(**settings: str) -> dict[str, str]:

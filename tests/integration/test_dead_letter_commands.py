@@ -1,13 +1,11 @@
 """`signal-mailgun dead-letters`: look through what Mailgun refused, and bring it back once the fault is fixed."""
 
 import json
-import subprocess
-import sys
 from typing import Any
 
 import pytest
 
-from tests.integration.bench import Bench, Printed, clean_environment, identified, viewed
+from tests.integration.bench import Bench, Printed, identified, piped, viewed
 from tests.integration.letter_samples import Sample, bury, numbered
 from worker.mailgun.texts import shown
 
@@ -223,16 +221,8 @@ def test_output_into_a_closed_pipe_is_no_error(bench: Bench) -> None:
 
 def errors_when_read_by_one_line(own: Bench, *asked: str) -> str:
     """What the command prints as errors when its reader goes away after a line, as `head -1` does."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "worker", "dead-letters", *asked],
-        env=clean_environment(**own.environment()),
-        cwd=own.folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as reading:
-        assert reading.stdout
-        assert reading.stderr
+    command = "-m", "worker", "dead-letters", *asked
+    with piped(*command, folder=own.folder, **own.environment()) as reading:
         assert reading.stdout.readline()
         reading.stdout.close()
         return reading.stderr.read()

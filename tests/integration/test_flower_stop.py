@@ -1,12 +1,10 @@
 """Flower ends when it is told to, whatever Python is just doing."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.integration.bench import clean_environment
+from tests.integration.bench import printed_by
 from tests.servers import RedisServer, free_port
 
 # In a finalizer Python prints an exception of a signal's handler, and goes on.
@@ -33,14 +31,6 @@ def test_signal_ends_flower_also_while_an_object_is_freed(
     server: RedisServer, tmp_path: Path, signal: str
 ) -> None:
     program = STOPPED_IN_A_FINALIZER.format(signal=signal, port=free_port())
-    environment = clean_environment(REDIS_URL=server.url, FLOWER_BASIC_AUTH="operator:secret")
-    ended = subprocess.run(
-        [sys.executable, "-c", program],
-        env=environment,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert (ended.returncode, "Traceback" in ended.stderr) == (0, False), ended.stderr
+    settings = {"REDIS_URL": server.url, "FLOWER_BASIC_AUTH": "operator:secret"}
+    ended = printed_by("-c", program, folder=tmp_path, **settings)
+    assert (ended.status, "Traceback" in ended.err) == (0, False), ended.err

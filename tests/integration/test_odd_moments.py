@@ -1,13 +1,11 @@
 """Odd moments at the command line: Redis goes away in the middle, the reader of a pipe leaves, there is nothing to show."""
 
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.integration.bench import clean_environment
+from tests.integration.bench import piped
 from tests.servers import RedisServer, eventually
 from worker.queue.dead_letter import dead_letter
 from worker.queue.dead_letter_reasons import DeadLetterReason
@@ -37,21 +35,15 @@ def test_replay_that_loses_redis_fails_in_one_line_and_loses_nothing(tmp_path: P
     try:
         letters = DeadLetterQueue(connect(server.url), "default", "mailgun.default")
         buried(letters, 40)
-        replaying = subprocess.Popen(
-            [sys.executable, "-m", "worker", "dead-letters", "replay", "--yes", "--rate", "20"],
-            env=clean_environment(REDIS_URL=server.url),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=tmp_path,
-        )
-        eventually(lambda: letters.count() < 40, what="the first replays")
-        server.kill()
-        _, complaint = replaying.communicate(timeout=60)
+        command = "-m", "worker", "dead-letters", "replay", "--yes", "--rate", "20"
+        with piped(*command, folder=tmp_path, REDIS_URL=server.url) as replaying:
+            eventually(lambda: letters.count() < 40, what="the first replays")
+            server.kill()
+            printed = replaying.ended()
         server.start()
         queued = connect(server.url).llen("mailgun.default")
-        assert replaying.returncode == 1
-        assert (complaint.count("\n"), "does not answer" in complaint) == (1, True)
+        assert printed.status == 1
+        assert (printed.err.count("\n"), "does not answer" in printed.err) == (1, True)
         assert queued + letters.count() == 40
     finally:
         server.stop()
@@ -62,19 +54,10 @@ def test_reader_that_closes_the_pipe_gets_no_traceback(command: str, tmp_path: P
     server = RedisServer(tmp_path / "redis").start()
     try:
         buried(DeadLetterQueue(connect(server.url), "default", "mailgun.default"), 300)
-        printing = subprocess.Popen(
-            [sys.executable, "-m", "worker", "dead-letters", command],
-            env=clean_environment(REDIS_URL=server.url),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=tmp_path,
-        )
-        assert printing.stdout
-        assert printing.stderr
-        assert printing.stdout.readline()
-        printing.stdout.close()  # as `head -1` does
-        assert printing.stderr.read() == ""
-        printing.wait(30)
+        asked = "-m", "worker", "dead-letters", command
+        with piped(*asked, folder=tmp_path, REDIS_URL=server.url) as printing:
+            assert printing.stdout.readline()
+            printing.stdout.close()  # as `head -1` does
+            assert printing.ended().err == ""
     finally:
         server.stop()

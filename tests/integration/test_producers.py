@@ -17,7 +17,9 @@ EVENT = {**identified(JANE, plan="pro"), "messageId": "m-1"}
 
 def program(bench: Bench, text: str, **settings: str) -> Printed:
     """The Python program to its end, with REDIS_URL and no other setting."""
-    return printed_by("-c", text, folder=bench.folder, REDIS_URL=bench.server.url, **settings)
+    # With -u it is not preloaded: it has only the modules that it imports itself.
+    arguments = "-u", "-c", text
+    return printed_by(*arguments, folder=bench.folder, REDIS_URL=bench.server.url, **settings)
 
 
 def test_enqueue_with_redis_url_alone_returns_the_events_own_id(bench: Bench) -> None:

@@ -5,7 +5,6 @@ import re
 import signal
 import stat
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import redis
 import requests
 
 from tests.integration.bench import KEY, LIST, clean_environment, printed_by
+from tests.preloaded import AnyProcess, started
 from tests.sandboxes import RunningSandbox
 from tests.servers import RedisServer, eventually, free_port
 
@@ -66,7 +66,7 @@ def test_run_once_shows_every_outcome_and_ends_with_0(tmp_path: Path) -> None:
 class Run:
     """`signal-mailgun run`, up."""
 
-    pid: int
+    process: AnyProcess
     flower: str
     printed: str
 
@@ -81,29 +81,20 @@ class Run:
 def running(folder: Path, **environment: str) -> Iterator[Run]:
     """Everything, up, until the block ends."""
     flower, output = free_port(), folder / "output"
-    command = [
-        sys.executable,
-        "-m",
-        "worker",
-        "run",
-        f"--flower-port={flower}",
-        f"--sandbox-port={free_port()}",
-    ]
-    env = clean_environment(**environment)
-    with (
-        output.open("wb") as file,
-        subprocess.Popen(command, env=env, stdout=file, stderr=file, cwd=folder) as process,
-    ):
-        try:
-            eventually(
-                lambda: "Ctrl-C stops" in output.read_text() or process.poll() is not None,
-                120,
-                "all up",
-            )
-            yield Run(process.pid, f"http://127.0.0.1:{flower}", output.read_text())
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(120)
+    command = "-m", "worker", "run", f"--flower-port={flower}", f"--sandbox-port={free_port()}"
+    with output.open("wb") as file, Path(os.devnull).open() as nothing:
+        streams = nothing, file, file
+        process = started(command, clean_environment(**environment), folder, streams)
+    try:
+        eventually(
+            lambda: "Ctrl-C stops" in output.read_text() or process.poll() is not None,
+            120,
+            "all up",
+        )
+        yield Run(process, f"http://127.0.0.1:{flower}", output.read_text())
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(120)
 
 
 def mode(path: Path) -> int:
@@ -158,7 +149,7 @@ def test_embedded_redis_has_a_password_and_a_private_folder(tmp_path: Path) -> N
                 path for path in address.parent.rglob("*") if path.is_file() and path != address
             ]
             assert [path for path in stored if password.encode() in path.read_bytes()] == []
-            assert password not in run.printed + str(children_of(run.pid))
+            assert password not in run.printed + str(children_of(run.process.pid))
             with redis.Redis.from_url(f"redis://{url.rpartition('@')[2]}") as stranger:
                 assert stranger.ping()
                 for command in (
@@ -219,27 +210,10 @@ def test_run_in_a_folder_that_is_a_link_is_refused_in_one_line(tmp_path: Path) -
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
 def test_run_ended_by_sigterm_leaves_no_process_behind(tmp_path: Path) -> None:
-    ports = [f"--flower-port={free_port()}", f"--sandbox-port={free_port()}"]
-    command = [sys.executable, "-m", "worker", "run", *ports]
-    with (
-        (tmp_path / "output").open("wb") as output,
-        subprocess.Popen(
-            command, env=clean_environment(), stdout=output, stderr=output, cwd=tmp_path
-        ) as running,
-    ):
-        try:
-            shown = tmp_path / "output"
-            eventually(
-                lambda: "Ctrl-C stops" in shown.read_text() or running.poll() is not None,
-                120,
-                "everything up",
-            )
-            below = children_of(running.pid)
-        finally:
-            running.send_signal(signal.SIGTERM)
-            status = running.wait(120)
+    with running(tmp_path) as run:
+        below = children_of(run.process.pid)
     assert len(below) >= 4  # server, sandbox, worker, Flower
-    assert status == 0
+    assert run.process.wait(0) == 0
     assert "Traceback" not in (tmp_path / "output").read_text()
     assert [command for pid, command in below.items() if is_running(pid, command)] == []
 

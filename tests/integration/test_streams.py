@@ -6,14 +6,16 @@ import os
 import pty
 import signal
 import struct
-import subprocess
-import sys
 import termios
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
 
 import pytest
 
-from tests.integration.bench import Bench, clean_environment, identified
+from tests.integration.bench import Bench, Piped, Printed, clean_environment, identified, piped
+from tests.preloaded import started
 from tests.servers import eventually
 from worker.queue.dead_letter import dead_letter
 from worker.queue.dead_letter_reasons import DeadLetterReason
@@ -80,20 +82,46 @@ def filled(the_bench: Bench) -> Bench:
     return bench
 
 
-def shell(
-    bench: Bench, line: str, *arguments: str, **environment: str
-) -> "subprocess.CompletedProcess[str]":
-    """`sh -c LINE`, in which "$@" is the command."""
-    return subprocess.run(
-        ["sh", "-c", line, "sh", sys.executable, "-m", "worker", *arguments],
-        env=clean_environment(**bench.environment(**environment)),
-        cwd=bench.folder,
-        capture_output=True,
-        stdin=subprocess.DEVNULL,
-        text=True,
-        errors="surrogateescape",
-        timeout=60,
-    )
+FULL = "/dev/full"
+CLOSED = "-"  # as `sh` says it
+
+
+def ended(
+    bench: Bench,
+    *arguments: str,
+    given: str = os.devnull,
+    out: str = "",
+    err: str = "",
+    **environment: str,
+) -> Printed:
+    """The command to its end; each stream is a file, or CLOSED, or, without a name, what is returned."""
+    with ExitStack() as stack:
+        printed = [stack.enter_context(TemporaryFile("w+", errors="surrogateescape")) for _ in "oe"]
+
+        def stream(name: str, mode: str, unnamed: IO[str]) -> IO[str] | None:
+            if name == CLOSED:
+                return None
+            return stack.enter_context(Path(name).open(mode)) if name else unnamed
+
+        streams = stream(given, "r", printed[0]), stream(out, "w", printed[0])
+        process = started(
+            ("-m", "worker", *arguments),
+            clean_environment(**bench.environment(**environment)),
+            bench.folder,
+            (*streams, stream(err, "w", printed[1])),
+        )
+        try:
+            status = process.wait(60)
+        finally:
+            process.kill()
+        for each in printed:
+            each.seek(0)
+        return Printed(status, *(each.read() for each in printed))
+
+
+def running(bench: Bench, *arguments: str) -> AbstractContextManager[Piped]:
+    """The command, running until the block ends."""
+    return piped("-m", "worker", *arguments, folder=bench.folder, **bench.environment())
 
 
 def is_quiet(text: str) -> bool:
@@ -108,53 +136,51 @@ def is_quiet(text: str) -> bool:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("command", COMMANDS)
 def test_output_to_a_full_disk_fails_in_one_line(filled: Bench, command: str) -> None:
-    ended = shell(filled, '"$@" > /dev/full', *COMMANDS[command])
-    assert ended.returncode == 1
-    assert [os.strerror(errno.ENOSPC) in line for line in ended.stderr.splitlines()] == [True]
-    assert is_quiet(ended.stderr)
+    printed = ended(filled, *COMMANDS[command], out=FULL)
+    assert printed.status == 1
+    assert [os.strerror(errno.ENOSPC) in line for line in printed.err.splitlines()] == [True]
+    assert is_quiet(printed.err)
 
 
 @pytest.mark.parametrize("command", FEW)
 def test_output_to_a_closed_stdout_fails_in_one_line(filled: Bench, command: str) -> None:
-    ended = shell(filled, '"$@" >&-', *COMMANDS[command])
-    assert ended.returncode == 1
-    assert len(ended.stderr.splitlines()) == 1
-    assert is_quiet(ended.stderr)
+    printed = ended(filled, *COMMANDS[command], out=CLOSED)
+    assert printed.status == 1
+    assert len(printed.err.splitlines()) == 1
+    assert is_quiet(printed.err)
 
 
 @pytest.mark.parametrize("command", [*FEW, "status --watch --json", "check"])
 def test_output_into_a_closed_pipe_is_no_error(filled: Bench, command: str) -> None:
-    ended = shell(
-        filled,
-        '{ "$@"; echo "$?" >&3; } 3>status | head -n 1 >/dev/null; cat status',
-        *COMMANDS[command],
-    )
-    assert (ended.stdout in {"0\n", "1\n"}, ended.stderr) == (
-        True,
-        "",
-    )  # 1: `check` had said all it had to say
+    with running(filled, *COMMANDS[command]) as reading:
+        reading.stdin.close()
+        reading.stdout.readline()
+        reading.stdout.close()  # as `head -n 1` does
+        printed = reading.ended()
+    # 1: `check` had said all it had to say
+    assert (printed.status in {0, 1}, printed.err) == (True, "")
 
 
 @pytest.mark.parametrize("command", ["list", "export", "check"])
 def test_command_without_a_usable_stderr_works_as_before(filled: Bench, command: str) -> None:
-    told = shell(filled, '"$@"', *COMMANDS[command])
-    for error in ("2>&-", "2>/dev/full"):
-        mute = shell(filled, f'"$@" {error}', *COMMANDS[command])
-        assert mute.returncode == told.returncode
+    told = ended(filled, *COMMANDS[command])
+    for unusable in (CLOSED, FULL):
+        mute = ended(filled, *COMMANDS[command], err=unusable)
+        assert mute.status == told.status
         # The first line of `check` has the time.
-        assert mute.stdout.splitlines()[1:] == told.stdout.splitlines()[1:]
-        assert mute.stderr == ""
+        assert mute.out.splitlines()[1:] == told.out.splitlines()[1:]
+        assert mute.err == ""
 
 
 def test_closed_stdin_fails_only_the_command_that_reads_it(filled: Bench) -> None:
-    assert shell(filled, '"$@" <&-', *COMMANDS["status"]).returncode == 0
-    ended = shell(filled, '"$@" <&-', "send", "-")
-    assert (ended.returncode, ended.stdout) == (1, "")
-    assert "standard input cannot be read" in ended.stderr
-    for given in ("<&-", "</dev/null"):
-        ended = shell(filled, f'"$@" {given}', "dead-letters", "purge", "--id", UUID)
-        assert (ended.returncode, len(ended.stderr.splitlines())) == (1, 1)
-        assert is_quiet(ended.stderr)
+    assert ended(filled, *COMMANDS["status"], given=CLOSED).status == 0
+    printed = ended(filled, "send", "-", given=CLOSED)
+    assert (printed.status, printed.out) == (1, "")
+    assert "standard input cannot be read" in printed.err
+    for given in (CLOSED, os.devnull):
+        printed = ended(filled, "dead-letters", "purge", "--id", UUID, given=given)
+        assert (printed.status, len(printed.err.splitlines())) == (1, 1)
+        assert is_quiet(printed.err)
     assert filled.dead_letters.count() == LETTERS
 
 
@@ -163,24 +189,23 @@ def test_closed_stdin_fails_only_the_command_that_reads_it(filled: Bench) -> Non
 def test_character_outside_the_output_encoding_is_replaced(
     filled: Bench, command: str, encoding: str
 ) -> None:
-    ended = shell(filled, '"$@"', *COMMANDS[command], PYTHONIOENCODING=encoding)
-    assert ended.returncode == 0
-    assert ended.stderr == ""
+    printed = ended(filled, *COMMANDS[command], PYTHONIOENCODING=encoding)
+    assert printed.status == 0
+    assert printed.err == ""
 
 
 def test_output_in_the_c_locale_is_ascii(filled: Bench) -> None:
-    ended = shell(
+    printed = ended(
         filled,
-        '"$@"',
         "check",
         LC_ALL="C",
         PYTHONUTF8="0",
         PYTHONCOERCECLOCALE="0",
         MAILGUN_API_KEY="wrong",
     )
-    assert ended.stdout.isascii()
-    assert "+ Redis" in ended.stdout
-    assert "-> " in ended.stdout
+    assert printed.out.isascii()
+    assert "+ Redis" in printed.out
+    assert "-> " in printed.out
 
 
 # -- terminals -----------------------------------------------------------------------------------------------------------
@@ -192,17 +217,15 @@ def on_terminal(
     """The command on a terminal of so many columns: its status, and what it wrote."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    command = [sys.executable, "-m", "worker", *arguments]
     settings = clean_environment(**{"TERM": "xterm", **bench.environment(**environment)})
-    running = subprocess.Popen(
-        command, stdin=theirs, stdout=theirs, stderr=theirs, env=settings, cwd=bench.folder
-    )
-    os.close(theirs)
+    with os.fdopen(theirs, "r+b", buffering=0) as terminal:
+        command = "-m", "worker", *arguments
+        process = started(command, settings, bench.folder, (terminal, terminal, terminal))
     with os.fdopen(ours, "rb", buffering=0) as screen:
         shown = b""
         while more := _read(screen.fileno()):
             shown += more
-    return running.wait(60), shown.decode().replace("\r\n", "\n")
+    return process.wait(60), shown.decode().replace("\r\n", "\n")
 
 
 def _read(terminal: int) -> bytes:
@@ -231,7 +254,7 @@ def test_a_dumb_terminal_and_one_without_colour_get_plain_text(filled: Bench) ->
 
 
 def test_dead_letter_list_off_a_terminal_is_one_line_for_each(filled: Bench) -> None:
-    *lines, totals = shell(filled, '"$@"', "dead-letters", "list", COLUMNS="20").stdout.splitlines()
+    *lines, totals = ended(filled, "dead-letters", "list", COLUMNS="20").out.splitlines()
     assert totals == f"rejected {LETTERS}  total {LETTERS}"
     assert len(lines) == LETTERS
     assert {len(line.split("\t")) for line in lines} == {7}
@@ -241,57 +264,48 @@ def test_dead_letter_list_off_a_terminal_is_one_line_for_each(filled: Bench) -> 
 # -- Ctrl-C --------------------------------------------------------------------------------------------------------------
 
 
-def started(bench: Bench, *arguments: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "worker", *arguments],
-        env=clean_environment(**bench.environment()),
-        cwd=bench.folder,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        bufsize=0,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler) and None,  # noqa: PLW1509
-    )
+def is_waiting(pid: int) -> bool:
+    """Does the process wait? Python heeds no signal that comes in the moment before it reads."""
+    status = Path(f"/proc/{pid}/stat")
+    return not status.exists() or status.read_text().rpartition(")")[2].split()[0] == "S"
 
 
 @pytest.mark.parametrize(
     "asked", [("dead-letters", "purge"), ("forget", "x@example.com"), ("dead-letters", "replay")]
 )
 def test_ctrl_c_at_a_confirmation_changes_nothing(filled: Bench, asked: tuple[str, ...]) -> None:
-    with started(filled, *asked) as running:
-        assert running.stdout
+    with running(filled, *asked) as asking:
         shown = ""
         while not shown.endswith("]: "):
-            more = running.stdout.read(1)
+            more = asking.stdout.read(1)
             assert more, f"it ended: {shown}"
             shown += more
-        running.send_signal(signal.SIGINT)
-        _, told = running.communicate(timeout=30)
+        eventually(lambda: is_waiting(asking.process.pid), what="a process that reads the answer")
+        asking.process.send_signal(signal.SIGINT)
+        printed = asking.ended()
     # A replay says before it asks that the integration is on hold, as it may be here.
-    assert running.returncode == 130
-    assert told.splitlines()[-1:] == ["signal-mailgun: stopped: nothing was done"]
+    assert printed.status == 130
+    assert printed.err.splitlines()[-1:] == ["signal-mailgun: stopped: nothing was done"]
     assert filled.dead_letters.count() == LETTERS
 
 
 def test_ctrl_c_ends_a_watch(filled: Bench) -> None:
-    with started(filled, "status", "--watch", "--json", "--interval=0.2") as running:
-        assert running.stdout
-        assert running.stdout.readline()
-        running.send_signal(signal.SIGINT)
-        _, told = running.communicate(timeout=30)
-    assert (running.returncode, told) == (130, "signal-mailgun: stopped\n")
+    with running(filled, "status", "--watch", "--json", "--interval=0.2") as watching:
+        assert watching.stdout.readline()
+        watching.process.send_signal(signal.SIGINT)
+        printed = watching.ended()
+    assert (printed.status, printed.err) == (130, "signal-mailgun: stopped\n")
 
 
 def test_ctrl_c_during_send_enqueues_the_events_read_so_far(filled: Bench) -> None:
     before = filled.queued()
-    with started(filled, "send", "-") as running:
-        assert running.stdin
-        running.stdin.write('{"type": "page"}\n' * 5000)
+    with running(filled, "send", "-") as sending:
+        sending.stdin.write('{"type": "page"}\n' * 5000)
+        sending.stdin.flush()
         eventually(lambda: filled.queued() > before, what="events on the queue")
-        running.send_signal(signal.SIGINT)
-        _, told = running.communicate(timeout=30)
-    assert running.returncode == 130
-    line = told.splitlines()[-1]
+        sending.process.send_signal(signal.SIGINT)
+        printed = sending.ended()
+    assert printed.status == 130
+    line = printed.err.splitlines()[-1]
     assert line.startswith("signal-mailgun: stopped; ")
     assert len(filled.queued_events()) >= int(line.split()[2])

@@ -138,7 +138,15 @@ def tree_of(module: str) -> ast.AST:
     return ast.parse(FILES[module].read_text(encoding="utf-8"))
 
 
-IMPORTS = {module: set(imports(tree_of(module))) for module in FILES}
+class Imports(dict[str, set[str]]):
+    """What each module imports. It is read when it is asked for: every process collects this file."""
+
+    def __missing__(self, module: str) -> set[str]:
+        self[module] = set(imports(tree_of(module))) if module in FILES else set()
+        return self[module]
+
+
+IMPORTS = Imports()
 
 
 def reached(module: str) -> dict[str, str]:
@@ -147,7 +155,7 @@ def reached(module: str) -> dict[str, str]:
     ahead = [module]
     while ahead:
         here = ahead.pop()
-        for each in sorted(IMPORTS.get(here, ())):
+        for each in sorted(IMPORTS[here]):
             if each not in ways:
                 ways[each] = f"{ways[here]} → {each}"
                 ahead.append(each)
