@@ -47,7 +47,7 @@ HOLDS = ("paused", "incident", "throttled", "unavailable")
 class IntegrationGauges:
     """The state of an integration that Prometheus scrapes.
 
-    Fields that `Status` has too mean the same.
+    Fields that are not described here mean the same as those of `Status`.
 
     Attributes:
         opt_outs_age: Seconds since the last complete opt-out scan began; None if there was none.
