@@ -58,6 +58,8 @@ class KeepsBytes(HiredisRespSerializer):
                 bytes_of(each) if isinstance(each, str) else each for each in args
             ]
             return super().pack(*encoded)
+        except TypeError:
+            return super().pack(*args)  # which raises what redis-py raises for it
 
 
 # Bytes that are not UTF-8, which other programs wrote, are read and written back unchanged.
