@@ -6,7 +6,7 @@ The report has the figures of all processes of pytest-xdist.
 import gc
 import pickle
 import signal
-from itertools import accumulate, groupby
+from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,16 +24,14 @@ LINES = pytest.StashKey[list[str]]()
 
 
 # Modules whose tests mostly wait, the longest first. Each of these tests may run in any process.
-# They are spread over the first part of the run, so that tests of other modules compute meanwhile,
-# and none of them is alone at the end.
 MOSTLY_WAITING = (
     *("test_chaos", "test_acknowledgement", "test_stopped_worker", "test_memory"),
     *("test_redis_silent", "test_hot_member", "test_failover", "test_clocks"),
     *("test_retry_window", "test_run"),
 )
-SPREAD = 0.8  # over this share of the work of the other modules
-# The work of a module of these folders, as a multiple of that of any other folder.
-WORK = {"component": 2, "integration": 6}
+# The share of a run in which the modules of a folder, or the tests that mostly wait, begin. All are
+# spread evenly over it, so that some compute while others wait, and no long one is alone at the end.
+SPREAD = {"waiting": 0.85, "integration": 0.9}
 
 
 class WaitingTestsAlone(LoadScopeScheduling):
@@ -74,16 +72,23 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    waiting = [each for each in items if each.path.stem in MOSTLY_WAITING]
-    waiting.sort(key=lambda each: MOSTLY_WAITING.index(each.path.stem))
-    others = [each for each in items if each.path.stem not in MOSTLY_WAITING]
-    modules = [list(tests) for _, tests in groupby(others, key=lambda each: each.path)]
-    work = [WORK.get(tests[0].path.parent.name, 1) for tests in modules]
-    distance = SPREAD * sum(work) / (len(waiting) or 1)
-    begins = zip(accumulate(work, initial=0), modules, strict=False)
-    spread = ((number * distance, [test]) for number, test in enumerate(waiting))
-    in_order = sorted([*begins, *spread], key=itemgetter(0))
-    items[:] = [test for _, tests in in_order for test in tests]
+    def kind_of(test: pytest.Item) -> str:
+        return "waiting" if test.path.stem in MOSTLY_WAITING else test.path.parent.name
+
+    def place_of(test: pytest.Item) -> int:
+        return MOSTLY_WAITING.index(test.path.stem) if kind_of(test) == "waiting" else 0
+
+    kinds = {kind: list(tests) for kind, tests in groupby(sorted(items, key=kind_of), key=kind_of)}
+    begins: list[tuple[float, list[pytest.Item]]] = []
+    for kind, tests in kinds.items():
+        if kind == "waiting":
+            parts = [[each] for each in sorted(tests, key=place_of)]
+        else:
+            parts = [list(its) for _, its in groupby(tests, key=lambda each: each.path)]
+        share = SPREAD.get(kind, 1.0)
+        begins += ((share * number / len(parts), part) for number, part in enumerate(parts))
+    begins.sort(key=itemgetter(0))
+    items[:] = [test for _, tests in begins for test in tests]
 
 
 def pytest_collection_finish() -> None:
