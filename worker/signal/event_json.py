@@ -76,7 +76,7 @@ def read_bundle(text: str) -> list[Any] | None:
     if KOMBU_TYPE in text:
         return None
     try:
-        (texts,), kwargs, more = _bundle(text)
+        (texts,), kwargs, more = _bundle(text.encode())
         return None if kwargs else [[EventTexts(texts)], kwargs, loads(bytes(more))]
     except (msgspec.MsgspecError, TypeError, ValueError, RecursionError):
         return None
