@@ -6,7 +6,7 @@ The report has the figures of all processes of pytest-xdist.
 import gc
 import pickle
 import signal
-from itertools import groupby
+from collections import defaultdict
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,23 +72,20 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    def kind_of(test: pytest.Item) -> str:
-        return "waiting" if test.path.stem in MOSTLY_WAITING else test.path.parent.name
-
-    def place_of(test: pytest.Item) -> int:
-        return MOSTLY_WAITING.index(test.path.stem) if kind_of(test) == "waiting" else 0
-
-    kinds = {kind: list(tests) for kind, tests in groupby(sorted(items, key=kind_of), key=kind_of)}
-    begins: list[tuple[float, list[pytest.Item]]] = []
-    for kind, tests in kinds.items():
-        if kind == "waiting":
-            parts = [[each] for each in sorted(tests, key=place_of)]
-        else:
-            parts = [list(its) for _, its in groupby(tests, key=lambda each: each.path)]
-        share = SPREAD.get(kind, 1.0)
-        begins += ((share * number / len(parts), part) for number, part in enumerate(parts))
-    begins.sort(key=itemgetter(0))
-    items[:] = [test for _, tests in begins for test in tests]
+    # By kind, the parts that begin one after the other: modules, and single tests that wait.
+    kinds: dict[str, dict[object, list[pytest.Item]]] = defaultdict(lambda: defaultdict(list))
+    for test in sorted(
+        items, key=lambda each: [*MOSTLY_WAITING, each.path.stem].index(each.path.stem)
+    ):
+        waits = test.path.stem in MOSTLY_WAITING
+        kind, part = ("waiting", test) if waits else (test.path.parent.name, test.path)
+        kinds[kind][part].append(test)
+    begins = [
+        (SPREAD.get(kind, 1.0) * number / len(parts), tests)
+        for kind, parts in sorted(kinds.items())
+        for number, tests in enumerate(parts.values())
+    ]
+    items[:] = [test for _, tests in sorted(begins, key=itemgetter(0)) for test in tests]
 
 
 def pytest_collection_finish() -> None:

@@ -297,14 +297,20 @@ def printed_by(
     with TemporaryFile("w+") as stdin, TemporaryFile("w+") as out, TemporaryFile("w+") as err:
         stdin.write(given or "")
         stdin.seek(0)
-        process = started(arguments, every, folder, (stdin, out, err))
-        try:
-            status = process.wait(COMMAND_SECONDS)
-        finally:
-            process.kill()
-        out.seek(0)
-        err.seek(0)
-        return Printed(status, out.read(), err.read())
+        return printed_at_end(started(arguments, every, folder, (stdin, out, err)), out, err)
+
+
+def printed_at_end(
+    process: AnyProcess, out: IO[str], err: IO[str], seconds: float = COMMAND_SECONDS
+) -> Printed:
+    """Wait for the end of a process, so many seconds at most; return what it wrote to these files."""
+    try:
+        status = process.wait(seconds)
+    finally:
+        process.kill()
+    out.seek(0)
+    err.seek(0)
+    return Printed(status, out.read(), err.read())
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ def test_no_message_takes_a_worker_beyond_its_memory(own: Bench) -> None:
         ),
         "30 MB in bzip2": (
             packed(
-                "", "h-5", compression="bzip2", data=bz2.compress(event_of(10_000_000).encode(), 1)
+                "", "h-5", compression="bzip2", data=bz2.compress(event_of(10_000_000).encode())
             ),
             "too_large",
         ),

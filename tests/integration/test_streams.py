@@ -14,7 +14,15 @@ from typing import IO
 
 import pytest
 
-from tests.integration.bench import Bench, Piped, Printed, clean_environment, identified, piped
+from tests.integration.bench import (
+    Bench,
+    Piped,
+    Printed,
+    clean_environment,
+    identified,
+    piped,
+    printed_at_end,
+)
 from tests.preloaded import started
 from tests.servers import eventually
 from worker.queue.dead_letter import dead_letter
@@ -96,27 +104,21 @@ def ended(
 ) -> Printed:
     """The command to its end; each stream is a file, or CLOSED, or, without a name, what is returned."""
     with ExitStack() as stack:
-        printed = [stack.enter_context(TemporaryFile("w+", errors="surrogateescape")) for _ in "oe"]
+        files = [stack.enter_context(TemporaryFile("w+", errors="surrogateescape")) for _ in "oe"]
 
         def stream(name: str, mode: str, unnamed: IO[str]) -> IO[str] | None:
             if name == CLOSED:
                 return None
             return stack.enter_context(Path(name).open(mode)) if name else unnamed
 
-        streams = stream(given, "r", printed[0]), stream(out, "w", printed[0])
+        streams = stream(given, "r", files[0]), stream(out, "w", files[0])
         process = started(
             ("-m", "worker", *arguments),
             clean_environment(**bench.environment(**environment)),
             bench.folder,
-            (*streams, stream(err, "w", printed[1])),
+            (*streams, stream(err, "w", files[1])),
         )
-        try:
-            status = process.wait(60)
-        finally:
-            process.kill()
-        for each in printed:
-            each.seek(0)
-        return Printed(status, *(each.read() for each in printed))
+        return printed_at_end(process, files[0], files[1], seconds=60)
 
 
 def running(bench: Bench, *arguments: str) -> AbstractContextManager[Piped]:

@@ -208,9 +208,7 @@ def _show(buried: DeadLetter, request: dict[str, Any]) -> None:
 def _content(message: Message) -> list[str]:
     """Return the message's content as lines of JSON; its length and text if it is unreadable."""
     if message.original is None:
-        arguments = message.arguments
-        content = arguments[0] if len(arguments) == 1 else list(arguments)
-        return readable_json(content, indent=2).split("\n")
+        return readable_json(message.content, indent=2).split("\n")
     data = bytes_of(message.original)
     return [
         f"{len(data)} bytes, kept as they came (`--raw` writes them):",

@@ -96,8 +96,7 @@ def show(
             f"no delayed event {id}; `signal-mailgun delayed list` shows what there is, "
             f"`signal-mailgun explain {id}` where it is"
         )
-    arguments = found.message.arguments
-    content = arguments[0] if len(arguments) == 1 else list(arguments)
+    content = found.message.content
     request = replay_preview_for(settings).request(found.message)
     if as_json:
         out.print_json(data={**as_record(found), "event": content, "request": request})

@@ -114,6 +114,12 @@ class Message:
         return tuple(list(each) if isinstance(each, EventTexts) else each for each in self.args)
 
     @property
+    def content(self) -> Any:
+        """What it carries, as a JSON value: its only argument, or else a list of all of them."""
+        arguments = self.arguments
+        return arguments[0] if len(arguments) == 1 else list(arguments)
+
+    @property
     def events(self) -> int:
         """The number of events that the message carries."""
         return len(self.args[0]) if self.is_bundle else 1

@@ -15,9 +15,7 @@ from worker.signal.quick_json import loads
 TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{},:]', re.DOTALL)
 KOMBU_TYPE = '"__type__"'
 # The body of a bundle as this program's producers write it: its events remain text.
-_bundle = msgspec.json.Decoder(
-    tuple[tuple[list[msgspec.Raw]], dict[str, msgspec.Raw], msgspec.Raw]
-).decode
+_bundle = msgspec.json.Decoder(tuple[tuple[list[msgspec.Raw]], dict[str, msgspec.Raw], Any]).decode
 
 
 class EventTexts:
@@ -77,9 +75,9 @@ def read_bundle(text: str) -> list[Any] | None:
         return None
     try:
         (texts,), kwargs, more = _bundle(text.encode())
-        return None if kwargs else [[EventTexts(texts)], kwargs, loads(bytes(more))]
     except (msgspec.MsgspecError, TypeError, ValueError, RecursionError):
         return None
+    return None if kwargs else [[EventTexts(texts)], {}, more]
 
 
 def event_in(value: Any) -> Any:

@@ -9,7 +9,7 @@ from worker.dashboard.dead_letters.selection import SelectedLetters
 from worker.dashboard.dead_letters.words import PURGE, REPLAY, SHAPE, WORDS
 from worker.dashboard.pages.picture import BARS, HEIGHT, WIDTH, picture_of
 from worker.dashboard.pages.query import ListQuery
-from worker.dashboard.pages.rows import fit, member_in
+from worker.dashboard.pages.rows import Row, fit, shown_of
 from worker.dashboard.pages.shown_queue import ShownQueue
 from worker.dashboard.pages.words import Act
 from worker.ops.dead_letter_overview import bars, overview_of
@@ -18,17 +18,12 @@ from worker.ops.found_page import FoundPage
 from worker.queue.dead_letter import DeadLetter
 from worker.queue.dead_letter_filter import REASONS, DeadLetterFilter
 from worker.queue.dead_letters import DeadLetterQueue
-from worker.queue.intake import shown_id
 
 
 @dataclass(frozen=True)
-class Row:
-    """What the list shows of a letter. `key` finds the letter again; `member` is shortened."""
+class LetterRow(Row):
+    """What the list shows of a letter."""
 
-    key: str
-    id: str
-    kind: str
-    member: str
     died_at: float
     reason: str
     status: int | None
@@ -72,7 +67,7 @@ class DeadLetters(ShownQueue[DeadLetter]):
         """Return what `parse_filter` is to know of the reasons that there are."""
         return {"others": self.letters.cached_counts}
 
-    def page(self, query: ListQuery) -> FoundPage[Row, int]:
+    def page(self, query: ListQuery) -> FoundPage[LetterRow, int]:
         """Return a page of the list, or what one bounded step of a search finds of it.
 
         Raises:
@@ -87,14 +82,12 @@ class DeadLetters(ShownQueue[DeadLetter]):
             oldest_first=query.order == "oldest",
         )
 
-    def row(self, item: DeadLetter) -> Row:
+    def row(self, item: DeadLetter) -> LetterRow:
         """Return the row of a letter."""
         letter, message = item.letter, item.message
-        return Row(
-            key=str(key_of(item, self.settings.digest_key)),
-            id=shown_id(message.id),
-            kind=fit(message.kind),
-            member=member_in(message, self.preset),
+        shown = shown_of(message, key_of(item, self.settings.digest_key), self.preset)
+        return LetterRow(
+            **vars(shown),
             died_at=letter.died_at,
             reason=fit(letter.reason),
             status=int(letter.status) if letter.status else None,

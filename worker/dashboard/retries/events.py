@@ -7,7 +7,7 @@ from typing import Any
 
 from worker.dashboard.pages.picture import BARS, HEIGHT, WIDTH, picture_of
 from worker.dashboard.pages.query import ListQuery
-from worker.dashboard.pages.rows import fit, member_in
+from worker.dashboard.pages.rows import Row, fit, shown_of
 from worker.dashboard.pages.shown_queue import ShownQueue
 from worker.dashboard.pages.words import Act
 from worker.dashboard.retries.selection import SelectedEvents
@@ -20,18 +20,13 @@ from worker.ops.found_page import FoundPage
 from worker.ops.replay_preview import ReplayEffect
 from worker.queue.dead_letter_filter import DeadLetterFilter
 from worker.queue.delay_queue import WAITING, DelayedMessage, DelayQueue
-from worker.queue.intake import shown_id
 from worker.redis_client.clock import redis_now
 
 
 @dataclass(frozen=True)
-class Row:
-    """What the list shows of an event. `key` finds the event again; `member` is shortened."""
+class EventRow(Row):
+    """What the list shows of an event."""
 
-    key: str
-    id: str
-    kind: str
-    member: str
     since: float | None
     due: float
     reason: str
@@ -79,7 +74,7 @@ class Retries(ShownQueue[DelayedMessage]):
         """Return what `parse_filter` is to know of the reasons that there are."""
         return {"reasons": REASONS}
 
-    def page(self, query: ListQuery) -> FoundPage[Row, EventKey]:
+    def page(self, query: ListQuery) -> FoundPage[EventRow, EventKey]:
         """Return a page of the list, or what one bounded step of a search finds of it.
 
         Raises:
@@ -94,14 +89,12 @@ class Retries(ShownQueue[DelayedMessage]):
             after=parsed_key(query.start),
         )
 
-    def row(self, item: DelayedMessage) -> Row:
+    def row(self, item: DelayedMessage) -> EventRow:
         """Return the row of an event."""
         message = item.message
-        return Row(
-            key=str(key_of(item, self.settings.digest_key)),
-            id=shown_id(message.id),
-            kind=fit(message.kind),
-            member=member_in(message, self.preset),
+        shown = shown_of(message, key_of(item, self.settings.digest_key), self.preset)
+        return EventRow(
+            **vars(shown),
             since=item.since,
             due=item.due,
             reason=fit(item.reason),
